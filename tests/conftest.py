@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+# Forked workers cannot use the threads of the process that they come from.
+torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings of other libraries about themselves; our own stay errors."""
+    for warning in (
+        "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning",
+        "ignore:.*to get variables from other wrappers is deprecated:UserWarning",
+    ):
+        config.addinivalue_line("filterwarnings", warning)
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """No test depends on those that ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002  # which SB3 draws minibatches from
