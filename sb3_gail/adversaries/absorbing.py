@@ -1,0 +1,76 @@
+"""What the end of an episode is worth: the learned reward of an absorbing state, in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from sb3_gail.rewards import RewardFunction
+
+WINDOW = 20_000
+"""The policy's rate of termination is that of about so many of its last transitions."""
+
+SMALLEST_SHARE = 0.01
+"""Shares are kept this far from 0 and 1: a termination that was never seen is not impossible."""
+
+
+class AbsorbingState:
+    """The state that an episode stays in once it has terminated, as a discriminator would see it.
+
+    A reward of one sign pays for staying alive or for dying, whatever the demonstrations say. Without that bias, an
+    episode that terminates goes on in an absorbing state and is rewarded there, too (Kostrikov et al. 2019,
+    "Discriminator-Actor-Critic", section 4.2). Here no such transitions are made: since that state is a single one, the
+    optimal logit of it is known. It is visited for `1 / (1 - gamma)` steps after each termination, so its share of
+    all steps follows from the rate of terminations, and its logit is the logarithm of the ratio of both sides' shares.
+    All other states have the rest; a discriminator that is trained on them alone lacks the ratio of that.
+
+    Args:
+        expert_rate: Terminations per step in the demonstrations.
+        gamma: The learner's discount.
+    """
+
+    def __init__(self, *, expert_rate: float, gamma: float) -> None:
+        self.gamma = gamma
+        self.expert_share = self._share(expert_rate)
+        self._steps = 0.0
+        self._terminations = 0.0
+
+    def observe(self, *, terminations: int, steps: int) -> None:
+        """Counts the policy's terminations among some of its steps."""
+        remembered = math.exp(-steps / WINDOW)
+        self._steps = remembered * self._steps + steps
+        self._terminations = remembered * self._terminations + terminations
+
+    @property
+    def logit(self) -> float:
+        """Of the absorbing state."""
+        return math.log(self.expert_share / self._policy_share)
+
+    @property
+    def other_logits_lack(self) -> float:
+        """What is to be added to logits of a discriminator that was trained on the other states alone."""
+        return math.log((1 - self.expert_share) / (1 - self._policy_share))
+
+    def value(self, reward: RewardFunction) -> float:
+        """The discounted reward of staying there for good, seen from the step that leads there."""
+        return self.gamma / (1 - self.gamma) * float(reward(torch.tensor([self.logit]))[0])
+
+    def state_dict(self) -> dict[str, float]:
+        """What was counted."""
+        return {"steps": self._steps, "terminations": self._terminations}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Takes over a `state_dict`."""
+        self._steps, self._terminations = state["steps"], state["terminations"]
+
+    @property
+    def _policy_share(self) -> float:
+        """The expert's, before anything is known of the policy's."""
+        return self._share(self._terminations / self._steps) if self._steps else self.expert_share
+
+    def _share(self, rate: float) -> float:
+        """Of the absorbing state among all steps, if it takes `1 / (1 - gamma)` of them for each termination."""
+        absorbed = rate / (1 - self.gamma)
+        return min(max(absorbed / (1 + absorbed), SMALLEST_SHARE), 1 - SMALLEST_SHARE)

@@ -1,0 +1,83 @@
+"""The contract between an adversary and everything that trains a policy against it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from sb3_gail.files import replacing
+from sb3_gail.transitions import Array, Transitions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Adversary(ABC):
+    """Whatever tells policy transitions from expert transitions and rewards the policy for the difference.
+
+    Attributes:
+        identity: Names this adversary across processes: a pickled copy keeps it, a new adversary gets another.
+        needs_log_prob: Whether `update` and `reward` read `Transitions.log_prob`.
+    """
+
+    identity: str
+    needs_log_prob: bool = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Gives the adversary its identity, whether or not a subclass calls `super().__init__()`."""
+        adversary = super().__new__(cls)
+        adversary.identity = uuid4().hex
+        return adversary
+
+    @abstractmethod
+    def reward(self, transitions: Transitions) -> Tensor:
+        """The learned reward, `[B]` float32, without a gradient."""
+
+    @abstractmethod
+    def update(
+        self, policy: Transitions, expert: Transitions, *, progress_remaining: float
+    ) -> Mapping[str, float | Array]:
+        """One iteration on a whole rollout, and what replay adds, against all expert transitions.
+
+        Args:
+            policy: `[B]` transitions of the policy.
+            expert: `[E]` transitions of the expert.
+            progress_remaining: From 1 (start of training) to 0 (its end), as SB3's schedules take it.
+
+        Returns:
+            Metrics over the whole iteration; arrays are for histograms.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that training changes, in types that `torch.load(weights_only=True)` reads."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over a `state_dict`."""
+
+    def save(self, path: str | Path) -> None:
+        """Writes the state to a file, whole or not at all."""
+        with replacing(path) as temporary:
+            torch.save(self.state_dict(), temporary)
+
+    def load(self, path: str | Path) -> None:
+        """Takes over the state that `save` wrote.
+
+        Raises:
+            OSError: If the file cannot be opened.
+            ValueError: If it is another file or is cut short.
+        """
+        with Path(path).open("rb") as file:
+            try:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError) as error:
+                raise ValueError(f"expected a whole file that save() wrote, got {str(path)!r}: {error}") from error
+        self.load_state_dict(state)

@@ -1,0 +1,356 @@
+"""GAIL's discriminator: a network trained by Adam to tell expert from policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.utils import get_device
+from torch import Tensor, nn
+
+from sb3_gail.adversaries.absorbing import AbsorbingState
+from sb3_gail.adversaries.base import Adversary
+from sb3_gail.adversaries.networks import ACTIVATIONS, LogitNetwork
+from sb3_gail.adversaries.pieces import in_pieces
+from sb3_gail.encoder import INPUTS, TransitionEncoder
+from sb3_gail.losses import (
+    AdversarialLoss,
+    bernoulli_entropy,
+    binary_cross_entropy,
+    gradient_penalty,
+    interpolate,
+    loss_function,
+    weight_decay,
+)
+from sb3_gail.rewards import RewardFunction, reward_function
+from sb3_gail.transitions import Array, Transitions
+
+if TYPE_CHECKING:
+    from sb3_gail.demonstrations import Demonstrations
+
+Scheduled = float | Callable[[float], float]
+"""A number, or SB3's `Schedule`: a function of the progress remaining (1 at the start, 0 at the end)."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Settings of a `Discriminator`.
+
+    Attributes:
+        inputs: What it sees: `"sa"` state and action (GAIL), `"s"`, `"ss'"` (no actions needed) or `"sas'"`.
+        reward: A name in `sb3_gail.rewards` (its table says what each does to episodes that end early) or a function of
+            logits, `[B] -> [B]`.
+        hidden_sizes: Width of each hidden layer.
+        activation: `"tanh"`, `"relu"` or `"leaky_relu"`.
+        spectral_norm: Whether every layer is spectrally normalised.
+        learning_rate: Adam's, or a schedule of it.
+        batch_size: Transitions of either side in one Adam step.
+        transitions_per_step: Policy transitions for each Adam step; what is left over counts in the next iteration.
+        gradient_penalty: Weight of the penalty on the logit's gradient norm, or a schedule of it.
+        entropy_bonus: Weight of the mean entropy of `D`.
+        label_smoothing: How far the cross-entropy's labels are from 0 and 1.
+        weight_decay: Weight of half the squared weights, biases excepted.
+        loss: `"bce"`, `"wasserstein"` (the logit is a critic: pay it with the reward `"airl"`, and hold it with a
+            gradient penalty of 10 or spectral norm) or a function `(policy logits [B], expert logits [E]) -> scalar`.
+        smallest_deviation: Inputs are standardised by at least this deviation, in the environment's units.
+        absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
+            worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
+            It needs logits that are log ratios of densities, so it has no effect with another loss than `"bce"`.
+        gamma: The learner's discount, which says for how long the absorbing state counts.
+    """
+
+    inputs: str = "sa"
+    reward: str | RewardFunction = "gail"
+    hidden_sizes: tuple[int, ...] = (128, 128)
+    activation: str = "tanh"
+    spectral_norm: bool = False
+    learning_rate: Scheduled = 3e-4
+    batch_size: int = 256
+    transitions_per_step: int = 128
+    gradient_penalty: Scheduled = 1.0
+    entropy_bonus: float = 0.0
+    label_smoothing: float = 0.0
+    weight_decay: float = 0.0
+    loss: str | AdversarialLoss = "bce"
+    smallest_deviation: float = 0.1
+    absorbing_states: bool = True
+    gamma: float = 0.99
+
+    def __post_init__(self) -> None:
+        _check_choice("inputs", self.inputs, INPUTS)
+        _check_choice("activation", self.activation, ACTIVATIONS)
+        reward_function(self.reward)
+        loss_function(self.loss)
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ValueError(f"hidden_sizes must be positive widths, at least one, got {self.hidden_sizes!r}")
+        for name in ("batch_size", "transitions_per_step"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive whole number, got {getattr(self, name)!r}")
+        for name in ("entropy_bonus", "weight_decay", "smallest_deviation", "learning_rate", "gradient_penalty"):
+            number = getattr(self, name)
+            if not callable(number) and not 0 <= number < float("inf"):
+                raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
+        if not 0 <= self.gamma < 1:
+            raise ValueError(f"gamma must lie in [0, 1), got {self.gamma!r}")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise ValueError(f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing!r}")
+        if self.label_smoothing and self.loss != "bce":
+            raise ValueError(f"label_smoothing needs labels, which only the loss 'bce' has, got the loss {self.loss!r}")
+
+
+class Discriminator(Adversary):
+    """The neural adversary of GAIL (Ho & Ermon 2016): `logit > 0` means "expert", `D = sigmoid(logit)`.
+
+    ```python
+    discriminator = Discriminator.from_demonstrations(demonstrations, reward="airl", gradient_penalty=10.0)
+    ```
+
+    Args:
+        encoder: Encodes transitions of either side alike; `from_demonstrations` fits it.
+        network: Maps encoded transitions `[B, D]` to logits `[B]`, each row by itself.
+        config: The settings.
+        device: As SB3's: `"auto"`, `"cpu"`, `"cuda"`...
+        expert_termination_rate: Terminations per step in the demonstrations, for `absorbing_states`.
+
+    Raises:
+        ValueError: If the device does not exist.
+    """
+
+    def __init__(
+        self,
+        encoder: TransitionEncoder,
+        network: nn.Module,
+        config: DiscriminatorConfig,
+        *,
+        device: torch.device | str = "auto",
+        expert_termination_rate: float = 0.0,
+    ) -> None:
+        self.config = config
+        self.device = _existing_device(device)
+        self.encoder = encoder.to(self.device)
+        self.network = network.to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=_at(config.learning_rate, 1.0))
+        self._reward = reward_function(config.reward)
+        self._loss = loss_function(config.loss)
+        if config.label_smoothing:
+            self._loss = partial(binary_cross_entropy, label_smoothing=config.label_smoothing)
+        self._absorbing = AbsorbingState(expert_rate=expert_termination_rate, gamma=config.gamma)
+        self._pays_absorbing = config.absorbing_states and config.loss == "bce"
+        self._pending: list[Transitions] = []
+        self._transitions_owed = 0
+        self._encoded_expert: tuple[Transitions, Tensor] | None = None
+
+    @classmethod
+    def from_demonstrations(
+        cls,
+        demonstrations: Demonstrations,
+        *,
+        device: torch.device | str = "auto",
+        network: Callable[[TransitionEncoder], nn.Module] | None = None,
+        **settings: Any,
+    ) -> Discriminator:
+        """A discriminator whose inputs are normalised by, and shaped as, some demonstrations.
+
+        Args:
+            demonstrations: The expert's.
+            device: As SB3's.
+            network: Makes another network than the MLP (or CNN) that the settings describe, `[B, D] -> [B]`.
+            **settings: Those of `DiscriminatorConfig`.
+        """
+        config = DiscriminatorConfig(**settings)
+        encoder = TransitionEncoder(demonstrations, inputs=config.inputs, smallest_deviation=config.smallest_deviation)
+        whole = demonstrations.whole
+        return cls(
+            encoder,
+            make_network(encoder, config, network),
+            config,
+            device=device,
+            expert_termination_rate=float(whole.terminated.sum()) / whole.n_steps,
+        )
+
+    def logits(self, transitions: Transitions) -> Tensor:
+        """`[B]`, without a gradient."""
+        self.network.eval()
+        return in_pieces(lambda piece: self.network(self._encode(piece)), transitions)
+
+    def reward(self, transitions: Transitions) -> Tensor:
+        """The learned reward `[B]` float32, of the logits and, at an episode's end, of the absorbing state."""
+        logits = self.logits(transitions)
+        if not self._pays_absorbing:
+            return self._reward(logits).float()
+        terminated = torch.as_tensor(np.asarray(transitions.terminated), device=self.device)
+        rewards = self._reward(logits + self._absorbing.other_logits_lack).float()
+        return rewards + terminated * self._absorbing.value(self._reward)
+
+    def update(
+        self, policy: Transitions, expert: Transitions, *, progress_remaining: float
+    ) -> Mapping[str, float | Array]:
+        """Adam steps on random minibatches, one for every `transitions_per_step` policy transitions.
+
+        Rollouts that are too short for a batch or a step are kept until there are enough of them; there are no metrics
+        until then.
+
+        Returns:
+            Means over all minibatches: `loss`, its parts, `expert_accuracy` and `policy_accuracy`, `expert_logit` and
+            `policy_logit`; the `expert_logits` and `policy_logits` themselves; and `absorbing_logit`, where it pays.
+        """
+        self._absorbing.observe(terminations=int(np.sum(policy.terminated)), steps=len(policy))
+        self._pending.append(policy)
+        self._transitions_owed += len(policy)
+        n_steps = self._transitions_owed // self.config.transitions_per_step
+        if n_steps == 0 or sum(map(len, self._pending)) < self.config.batch_size:
+            return {}
+        self._transitions_owed -= n_steps * self.config.transitions_per_step
+        policy, self._pending = Transitions.concatenate(self._pending), []
+        for group in self.optimizer.param_groups:
+            group["lr"] = _at(self.config.learning_rate, progress_remaining)
+        penalty = _at(self.config.gradient_penalty, progress_remaining)
+        self.network.train()
+        minibatches = zip(
+            self._minibatches(policy, None, n_steps),
+            self._minibatches(expert, self._encode_expert, n_steps),
+            strict=True,
+        )
+        metrics = _summary([self._step(*minibatch, penalty) for minibatch in minibatches])
+        if self._pays_absorbing:
+            metrics["absorbing_logit"] = self._absorbing.logit
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network, normaliser, optimiser, and what short rollouts left for the next step."""
+        return {
+            "network": self.network.state_dict(),
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "absorbing": self._absorbing.state_dict(),
+            "transitions_owed": self._transitions_owed,
+            "pending": [
+                {name: torch.as_tensor(array) for name, array in batch.to_arrays().items()} for batch in self._pending
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over a `state_dict` of a discriminator with the same shapes.
+
+        Raises:
+            RuntimeError: If the shapes differ (torch's message names them).
+        """
+        self.network.load_state_dict(state["network"])
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._absorbing.load_state_dict(state["absorbing"])
+        self._transitions_owed = state["transitions_owed"]
+        self._pending = [
+            Transitions.from_arrays({name: tensor.numpy() for name, tensor in batch.items()})
+            for batch in state["pending"]
+        ]
+        self._encoded_expert = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the encoded demonstrations behind: a copy in a worker process only scores."""
+        return {**self.__dict__, "_encoded_expert": None}
+
+    def _step(self, policy: Tensor, expert: Tensor, penalty: float) -> dict[str, Tensor]:
+        """One Adam step on encoded minibatches `[b, D]`."""
+        config = self.config
+        logits = self.network(torch.cat([policy, expert]))
+        policy_logits, expert_logits = logits[: len(policy)], logits[len(policy) :]
+        parts = {"adversarial_loss": self._loss(policy_logits, expert_logits)}
+        if penalty:
+            parts["gradient_penalty"] = penalty * self._gradient_penalty(interpolate(policy, expert))
+        if config.entropy_bonus:
+            parts["entropy_bonus"] = -config.entropy_bonus * bernoulli_entropy(logits).mean()
+        if config.weight_decay:
+            weights = (weight for weight in self.network.parameters() if weight.dim() > 1)
+            parts["weight_decay"] = config.weight_decay * weight_decay(weights)
+        loss = torch.stack(list(parts.values())).sum()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        metrics = {"loss": loss, **parts, "policy_logits": policy_logits, "expert_logits": expert_logits}
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def _encode(self, transitions: Transitions) -> Tensor:
+        """What the network takes, `[B, D]`."""
+        encoded: Tensor = self.encoder(transitions)
+        return encoded
+
+    def _gradient_penalty(self, points: Tensor) -> Tensor:
+        """At encoded points `[b, D]`, a scalar."""
+        return gradient_penalty(self.network, points)
+
+    def _minibatches(
+        self, transitions: Transitions, encode_all: Callable[[Transitions], Tensor] | None, n_steps: int
+    ) -> Iterator[Tensor]:
+        """Encoded minibatches `[b, D]` of shuffled transitions; images are encoded only as they are needed.
+
+        Each is a whole batch: it runs over into a new shuffle where transitions are few.
+        """
+        n_rows = n_steps * self.config.batch_size
+        n_shuffles = -(-n_rows // len(transitions))
+        order = torch.cat([torch.randperm(len(transitions)) for _ in range(n_shuffles)])
+        batches = order[:n_rows].view(n_steps, self.config.batch_size)
+        if self.encoder.has_images:
+            for index in batches.numpy():
+                yield self._encode(transitions[index])
+        else:
+            encoded = (encode_all or self._encode)(transitions)
+            for batch in batches.to(self.device):
+                yield encoded[batch]
+
+    def _encode_expert(self, expert: Transitions) -> Tensor:
+        """The encoded demonstrations, which do not change between iterations."""
+        if self._encoded_expert is None or self._encoded_expert[0] is not expert:
+            self._encoded_expert = (expert, self._encode(expert))
+        return self._encoded_expert[1]
+
+
+def make_network(
+    encoder: TransitionEncoder, config: DiscriminatorConfig, network: Callable[[TransitionEncoder], nn.Module] | None
+) -> nn.Module:
+    """The network that the settings describe, or the one that the caller makes."""
+    if network is not None:
+        return network(encoder)
+    return LogitNetwork(
+        encoder,
+        hidden_sizes=config.hidden_sizes,
+        activation=config.activation,
+        use_spectral_norm=config.spectral_norm,
+    )
+
+
+def _summary(steps: list[dict[str, Tensor]]) -> dict[str, float | Array]:
+    """Means over all minibatches, and the logits of all of them."""
+    joined = {name: torch.stack([step[name] for step in steps]).cpu().numpy() for name in steps[0]}
+    policy_logits, expert_logits = joined.pop("policy_logits").ravel(), joined.pop("expert_logits").ravel()
+    metrics: dict[str, float | Array] = {name: float(np.mean(values)) for name, values in joined.items()}
+    return metrics | {
+        "expert_accuracy": float(np.mean(expert_logits > 0)),
+        "policy_accuracy": float(np.mean(policy_logits < 0)),
+        "expert_logit": float(np.mean(expert_logits)),
+        "policy_logit": float(np.mean(policy_logits)),
+        "expert_logits": expert_logits,
+        "policy_logits": policy_logits,
+    }
+
+
+def _at(scheduled: Scheduled, progress_remaining: float) -> float:
+    return scheduled(progress_remaining) if callable(scheduled) else scheduled
+
+
+def _check_choice(name: str, value: str, choices: Mapping[str, Any]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _existing_device(device: torch.device | str) -> torch.device:
+    try:
+        chosen = get_device(device) if device == "auto" else torch.device(device)  # SB3's turns "cuda" into "cpu"
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it is built without CUDA
+        raise ValueError(f"device must be one that exists here, got {str(device)!r}: {error}") from error
+    return chosen

@@ -1,0 +1,184 @@
+"""From transitions in the environment's own units to the fixed, normalised numbers a network takes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import (
+    get_flattened_obs_dim,
+    is_image_space,
+    is_image_space_channels_first,
+    preprocess_obs,
+)
+from stable_baselines3.common.vec_env import VecTransposeImage
+from torch import Tensor, nn
+
+from sb3_gail.transitions import Array, Transitions, single_precision
+
+if TYPE_CHECKING:
+    from sb3_gail.demonstrations import Demonstrations
+
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "s": ("observations",),
+    "sa": ("observations", "actions"),
+    "ss'": ("observations", "next_observations"),
+    "sas'": ("observations", "actions", "next_observations"),
+}
+"""What a network may see of a transition."""
+
+CONSTANT = 1e-5
+"""A number that varies less than this share of its size (or of 1) is a constant of the task, such as a body's mass."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array of an observation or action, as `size` columns of the encoding.
+
+    Attributes:
+        key: The key in a dict observation, else `None`.
+        raw_space: The space of the environment's own values.
+        space: The same with an image's channels first.
+    """
+
+    key: str | None
+    raw_space: spaces.Space[Any]
+    space: spaces.Space[Any]
+
+    @property
+    def size(self) -> int:
+        """How many columns."""
+        return get_flattened_obs_dim(self.space)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is scaled from bytes to `[0, 1]` and goes through a CNN."""
+        return is_image_space(self.space)
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether it is standardised by the demonstrations: numbers are, categories and images are not."""
+        return isinstance(self.space, spaces.Box) and not self.is_image
+
+    def rows(self, values: Any) -> Array:
+        """The leaf's own array, channels first, `[B, ...]`."""
+        array = np.asarray(values[self.key] if self.key is not None else values)
+        return np.moveaxis(array, -1, 1) if self.space is not self.raw_space else array
+
+    def encode(self, values: Any, device: torch.device) -> Tensor:
+        """`[B, size]` float32 columns, not yet standardised."""
+        rows = torch.as_tensor(single_precision(np.ascontiguousarray(self.rows(values))), device=device)
+        encoded = preprocess_obs(rows, self.space)
+        if not isinstance(encoded, Tensor):
+            raise TypeError(f"expected an array for {self.space}, got {type(encoded).__name__}")
+        return encoded.reshape(len(rows), self.size)
+
+
+class TransitionEncoder(nn.Module):
+    """Encodes transitions as `[B, D]` float32: standardised by the demonstrations, the same for both sides, and fixed.
+
+    The columns are those of the observation, the action and the next observation, as far as `inputs` names them.
+    Numbers are standardised with the demonstrations' mean and deviation and clipped; a column that is constant in the
+    demonstrations is 0 throughout, since simulators differ in the last digits of masses. Images are scaled to `[0, 1]`
+    with channels first, categories are one-hot.
+
+    Args:
+        demonstrations: What mean and deviation are fitted on, and what names the spaces.
+        inputs: `"sa"`, `"s"`, `"ss'"` or `"sas'"`.
+        clip: Largest absolute value of a standardised number.
+        smallest_deviation: Numbers are divided by at least this, in the environment's units.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, demonstrations: Demonstrations, *, inputs: str = "sa", clip: float = 10.0, smallest_deviation: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.clip = clip
+        self.observation_leaves = _leaves(demonstrations.observation_space)
+        self.action_leaves = _leaves(demonstrations.action_space)
+        transitions = demonstrations.transitions()
+        observation_fit = _fit(self.observation_leaves, transitions.observations, smallest_deviation)
+        action_fit = _fit(self.action_leaves, transitions.actions, smallest_deviation)
+        fits = [action_fit if part == "actions" else observation_fit for part in INPUTS[inputs]]
+        self.register_buffer("mean", torch.cat([mean for mean, _ in fits]))
+        self.register_buffer("scale", torch.cat([scale for _, scale in fits]))
+
+    @property
+    def size(self) -> int:
+        """`D`, the number of columns."""
+        return len(self.mean)
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Which columns are the `observations`', `actions`' and `next_observations`'."""
+        parts, start = {}, 0
+        for part in INPUTS[self.inputs]:
+            stop = start + sum(leaf.size for leaf in self._leaves_of(part))
+            parts[part] = slice(start, stop)
+            start = stop
+        return parts
+
+    @property
+    def has_images(self) -> bool:
+        """Whether encoded rows are too large to hold all at once."""
+        return any(leaf.is_image for leaf in self.observation_leaves)
+
+    def narrowed(self, inputs: str) -> TransitionEncoder:
+        """The same encoding of fewer parts.
+
+        Args:
+            inputs: As in the constructor; of the parts that this encoder has.
+        """
+        columns = torch.cat([torch.arange(self.size)[self.parts[part]] for part in INPUTS[inputs]])
+        narrowed = copy.deepcopy(self)
+        narrowed.inputs = inputs
+        narrowed.mean, narrowed.scale = self.mean[columns], self.scale[columns]
+        return narrowed
+
+    def forward(self, transitions: Transitions) -> Tensor:
+        """`[B, D]` float32 on the encoder's device."""
+        columns = [
+            leaf.encode(getattr(transitions, part), self.mean.device)
+            for part in INPUTS[self.inputs]
+            for leaf in self._leaves_of(part)
+        ]
+        return ((torch.cat(columns, dim=1) - self.mean) * self.scale).clamp(-self.clip, self.clip)
+
+    def _leaves_of(self, part: str) -> tuple[Leaf, ...]:
+        return self.action_leaves if part == "actions" else self.observation_leaves
+
+
+def _leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
+    if isinstance(space, spaces.Dict):
+        return tuple(Leaf(key, inner, _channels_first(inner)) for key, inner in space.spaces.items())
+    return (Leaf(None, space, _channels_first(space)),)
+
+
+def _channels_first(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    if isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space):
+        return VecTransposeImage.transpose_space(space)
+    return space
+
+
+def _fit(leaves: tuple[Leaf, ...], values: Any, smallest_deviation: float) -> tuple[Tensor, Tensor]:
+    """Mean and inverse deviation `[D]` of all columns; 0 and 1 where a leaf is not standardised."""
+    means, scales = [], []
+    for leaf in leaves:
+        mean, scale = np.zeros(leaf.size), np.ones(leaf.size)
+        if leaf.is_normalised:
+            rows = leaf.rows(values).reshape(-1, leaf.size).astype(np.float64)
+            mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+            varies = deviation > CONSTANT * np.maximum(np.abs(mean), 1.0)
+            scale = np.where(varies, 1.0 / np.maximum(deviation, max(smallest_deviation, CONSTANT)), 0.0)
+        means.append(torch.as_tensor(mean, dtype=torch.float32))
+        scales.append(torch.as_tensor(scale, dtype=torch.float32))
+    return torch.cat(means), torch.cat(scales)
