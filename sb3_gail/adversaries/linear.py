@@ -1,0 +1,150 @@
+"""What the adversaries with linear costs share: a reward that weighs features."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sb3_gail.adversaries.base import Adversary
+from sb3_gail.adversaries.pieces import in_pieces
+from sb3_gail.features import Features, StandardisedFeatures
+from sb3_gail.transitions import Array, Transitions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from sb3_gail.demonstrations import Demonstrations
+
+SIGNS = ("positive", "negative", "both")
+
+
+class LinearAdversary(Adversary):
+    """Rewards by `w . phi(transition) - bound`, with weights `w` chosen after each rollout to tell expert from policy.
+
+    Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. As in
+    the code of Ho & Ermon (2016), it is therefore shifted by the least (or largest) `w . phi` of all updates so far:
+
+    | sign | the bound | an episode that may end early |
+    | --- | --- | --- |
+    | `positive` | the least | every step pays: prolongs episodes (locomotion, CartPole) |
+    | `negative` | the largest | every step costs: ends episodes as soon as possible (MountainCar, Acrobot) |
+    | `both` | 0 | no shift: for episodes of one length |
+
+    Args:
+        features: `phi`: maps transitions `[B]` to `[B, F]`.
+        n_features: `F`.
+        sign: Of the rewards, see above. Only what no update has seen can have the other one.
+
+    Attributes:
+        weights: `w`, `[F]`; 0 before the first update.
+        bound: What is taken from `w . phi`.
+
+    Raises:
+        ValueError: For another sign.
+    """
+
+    def __init__(self, features: Features, n_features: int, *, sign: str = "positive") -> None:
+        if sign not in SIGNS:
+            raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
+        self.features = features
+        self.sign = sign
+        self.weights = torch.zeros(n_features)
+        self.bound = 0.0
+        self._expert: tuple[Transitions, Tensor] | None = None
+
+    @classmethod
+    def from_demonstrations(
+        cls, demonstrations: Demonstrations, *, features: Features | None = None, **settings: Any
+    ) -> Self:
+        """An adversary with features fitted on some demonstrations.
+
+        Args:
+            demonstrations: The expert's.
+            features: Maps transitions `[B]` to `[B, F]`, each row by itself; by default `StandardisedFeatures`.
+            **settings: The constructor's further arguments.
+
+        Raises:
+            ValueError: If the features are of another shape.
+        """
+        chosen = StandardisedFeatures(demonstrations) if features is None else features
+        first = torch.as_tensor(chosen(demonstrations.transitions()[:1]))
+        if first.dim() != 2 or len(first) != 1:
+            raise ValueError(f"features must map 1 transition to an array [1, F], got one of shape {list(first.shape)}")
+        return cls(chosen, first.shape[1], **settings)
+
+    def reward(self, transitions: Transitions) -> Tensor:
+        """The learned reward `[B]` float32."""
+        return self._evaluate(transitions) @ self.weights - self.bound
+
+    def update(
+        self, policy: Transitions, expert: Transitions, *, progress_remaining: float
+    ) -> Mapping[str, float | Array]:
+        """Chooses the weights by how the mean features of both sides differ.
+
+        Returns:
+            `feature_gap`, the Euclidean norm of that difference; `reward_gap`, how much more the expert earns in a step
+            than the policy; `reward_bound`.
+        """
+        features = self._evaluate(policy)
+        gap = self._expert_mean(expert) - features.mean(dim=0, dtype=torch.float64)
+        self.weights = self._choose_weights(gap).float()
+        self._move_bound(features @ self.weights)
+        return {
+            "feature_gap": float(gap.norm()),
+            "reward_gap": float(gap @ self.weights.double()),
+            "reward_bound": self.bound,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, bound, and the features' own state if they are a torch module."""
+        state: dict[str, Any] = {"weights": self.weights.clone(), "bound": self.bound}
+        if isinstance(self.features, nn.Module):
+            state["features"] = self.features.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over a `state_dict` of an adversary with the same features.
+
+        Raises:
+            ValueError: If it had another number of features.
+        """
+        if state["weights"].shape != self.weights.shape:
+            raise ValueError(f"expected weights of {len(self.weights)} features, got {len(state['weights'])}")
+        self.weights, self.bound = state["weights"].clone(), state["bound"]
+        if isinstance(self.features, nn.Module):
+            self.features.load_state_dict(state["features"])
+        self._expert = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the demonstrations behind: a copy in a worker process only scores."""
+        return {**self.__dict__, "_expert": None}
+
+    @abstractmethod
+    def _choose_weights(self, gap: Tensor) -> Tensor:
+        """Weights `[F]` for `E_expert[phi] - E_policy[phi]`, `[F]` float64."""
+
+    def _evaluate(self, transitions: Transitions) -> Tensor:
+        """Features `[B, F]` float32."""
+        features = in_pieces(
+            lambda piece: torch.as_tensor(self.features(piece), dtype=torch.float32, device="cpu"), transitions
+        )
+        expected = (len(transitions), len(self.weights))
+        if features.shape != expected:
+            raise ValueError(f"features must be of shape {list(expected)}, got {list(features.shape)}")
+        return features
+
+    def _expert_mean(self, expert: Transitions) -> Tensor:
+        """`E_expert[phi]`, which does not change between iterations."""
+        if self._expert is None or self._expert[0] is not expert:
+            self._expert = (expert, self._evaluate(expert).mean(dim=0, dtype=torch.float64))
+        return self._expert[1]
+
+    def _move_bound(self, unshifted: Tensor) -> None:
+        if self.sign == "positive":
+            self.bound = min(self.bound, float(unshifted.min()))
+        elif self.sign == "negative":
+            self.bound = max(self.bound, float(unshifted.max()))
