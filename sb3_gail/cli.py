@@ -1,0 +1,169 @@
+"""The command line: a thin face over `sb3_gail.runs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from rich.console import Console
+
+from sb3_gail import evaluation, runs
+from sb3_gail.data import shipped
+from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.plots import plot_runs
+from sb3_gail.settings import ExpertSettings, TrainSettings
+from sb3_gail.tables import returns_table
+
+Algorithm = Literal["trpo", "ppo", "a2c", "sac"]
+
+
+def train(settings: TrainSettings, *, resume: Path | None = None) -> None:
+    """Train an agent to imitate demonstrations.
+
+    Args:
+        settings: The run.
+        resume: Go on with the run in this folder from its last checkpoint, by its own settings.
+    """
+    if resume is None:
+        run = runs.train(settings, progress=True)
+    elif settings == TrainSettings():
+        run = runs.resume(resume, progress=True)
+    else:
+        raise ValueError("--resume goes on by the run's own settings: leave all other options out")
+    if run.curve():
+        print(f"Learning curve: {plot_runs([run.path], run.path / 'curve.png')}")
+    _print_final_evaluation(run)
+
+
+def expert(settings: ExpertSettings) -> None:
+    """Train an expert on the environment's own reward.
+
+    Args:
+        settings: The run.
+    """
+    _print_final_evaluation(runs.train_expert(settings, progress=True))
+
+
+def evaluate(
+    agent: Path,
+    /,
+    *,
+    env: str | None = None,
+    algorithm: Algorithm | None = None,
+    demonstrations: Path | None = None,
+    n_episodes: int = 20,
+    deterministic: bool = True,
+    seed: int = evaluation.HELD_OUT_SEED,
+) -> None:
+    """Evaluate an agent beside random actions and the demonstrations.
+
+    Args:
+        agent: A run's folder, or a model that SB3 saved, with its `vecnormalize.pkl` beside it if it needs one.
+        env: The Gymnasium id of the environment. A run knows it.
+        algorithm: What a saved model is. A run knows it.
+        demonstrations: Their file; by default the run's, else the one that ships for the environment.
+        n_episodes: Episodes to play.
+        deterministic: Take the most likely actions instead of sampling.
+        seed: Of the episodes.
+    """
+    model = runs.load_agent(agent, env=env, algorithm=algorithm)
+    venv = model.get_env()
+    assert venv is not None  # load_agent gives the model one
+    played = evaluation.evaluate(model, venv, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
+    file = demonstrations or _demonstrations_of(agent, env)
+    table = returns_table(
+        str(agent),
+        random=evaluation.random_evaluation(venv).returns,
+        demonstrations=None if file is None else Demonstrations.load(file).returns,
+        policies={"agent": played.returns},
+    )
+    Console().print(table)
+
+
+def record(
+    agent: Path,
+    output: Path,
+    /,
+    *,
+    env: str | None = None,
+    algorithm: Algorithm | None = None,
+    n_episodes: int = 25,
+    deterministic: bool = False,
+    seed: int = 0,
+) -> None:
+    """Roll an agent out into a file of demonstrations.
+
+    Args:
+        agent: A run's folder, or a model that SB3 saved, with its `vecnormalize.pkl` beside it if it needs one.
+        output: The file to write.
+        env: The Gymnasium id of the environment. A run knows it.
+        algorithm: What a saved model is. A run knows it.
+        n_episodes: Episodes to record.
+        deterministic: Take the most likely actions instead of sampling.
+        seed: Of the episodes.
+    """
+    model = runs.load_agent(agent, env=env, algorithm=algorithm)
+    venv = model.get_env()
+    assert venv is not None  # load_agent gives the model one
+    demonstrations = Demonstrations.from_agent(model, venv, n_episodes, deterministic=deterministic, seed=seed)
+    demonstrations.save(output)
+    print(f"{output}: {demonstrations}")
+
+
+def plot(run_folders: list[Path], /, *, output: Path = Path("curves.png")) -> None:
+    """Draw learning curves of runs, and the mean of those that differ in nothing but their seed.
+
+    Args:
+        run_folders: The folders of one or more runs of `sb3-gail train`.
+        output: The PNG to write.
+    """
+    print(plot_runs(run_folders, output))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line. What a user can set right is a message and exit status 2, not a traceback."""
+    try:
+        import tyro
+    except ImportError:
+        _fail("the command line needs tyro and matplotlib: pip install 'sb3-gail[cli]'")
+    commands = {command.__name__: command for command in (train, evaluate, record, expert, plot)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="sb3-gail",
+            description="Generative adversarial imitation learning with Stable-Baselines3.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except (ImportError, OSError, ValueError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"sb3-gail: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _demonstrations_of(agent: Path, env: str | None) -> Path | None:
+    """The file that a run imitates, else the one that ships for its environment, if one does."""
+    settings = runs.Run(agent).settings if agent.is_dir() else None
+    if isinstance(settings, TrainSettings) and settings.demonstrations is not None:
+        return settings.demonstrations
+    try:
+        return shipped(env or ("" if settings is None else settings.env))
+    except ValueError:
+        return None
+
+
+def _print_final_evaluation(run: runs.Run) -> None:
+    final = run.evaluation
+    score = "" if final.get("score") is None else f", score {final['score']:.3f}"
+    print(
+        f"{run.path}: {final['timesteps']} steps, return {final['mean_return']:.1f} ± {final['std_return']:.1f} over "
+        f"{len(final['returns'])} episodes{score}"
+    )

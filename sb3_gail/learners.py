@@ -1,0 +1,145 @@
+"""The learners that have a name on the command line, with the settings we give them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from sb3_contrib import TRPO
+from stable_baselines3 import A2C, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv
+
+
+@dataclass(frozen=True)
+class TRPOSettings:
+    """Arguments of sb3-contrib's `TRPO`; the learning rate is the critic's."""
+
+    n_steps: int = 256
+    batch_size: int = 128
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    learning_rate: float = 1e-3
+    n_critic_updates: int = 10
+    target_kl: float = 0.01
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """Arguments of Stable-Baselines3's `PPO`."""
+
+    n_steps: int = 256
+    batch_size: int = 64
+    n_epochs: int = 10
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True)
+class A2CSettings:
+    """Arguments of Stable-Baselines3's `A2C`."""
+
+    n_steps: int = 5
+    gamma: float = 0.99
+    learning_rate: float = 7e-4
+
+
+@dataclass(frozen=True)
+class SACSettings:
+    """Arguments of Stable-Baselines3's `SAC`: its own defaults, and a gradient step for each environment step."""
+
+    gradient_steps: int = -1
+
+
+_LEARNERS: dict[str, tuple[type[BaseAlgorithm], Any]] = {
+    "trpo": (TRPO, TRPOSettings()),
+    "ppo": (PPO, PPOSettings()),
+    "a2c": (A2C, A2CSettings()),
+    "sac": (SAC, SACSettings()),
+}
+ON_POLICY = ("trpo", "ppo", "a2c")
+"""Those that can imitate."""
+
+
+def learner_class(algorithm: str) -> type[BaseAlgorithm]:
+    """The class of a named algorithm.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if algorithm not in _LEARNERS:
+        raise ValueError(f"algorithm must be one of {', '.join(_LEARNERS)}, got {algorithm!r}")
+    return _LEARNERS[algorithm][0]
+
+
+def learner_settings(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Our settings of a named algorithm with some of them replaced.
+
+    Raises:
+        ValueError: If the algorithm, or an argument of it, does not exist.
+    """
+    known = list(inspect.signature(learner_class(algorithm)).parameters)
+    unknown = [name for name in overrides if name not in known]
+    if unknown:
+        raise ValueError(f"{algorithm} has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
+    return {**asdict(_LEARNERS[algorithm][1]), **overrides}
+
+
+def discriminator_settings(
+    action_space: gym.Space[Any], learner: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Our settings of the discriminator for a task and a learner with some of them replaced.
+
+    Tasks with choices often begin far from the expert, where only the logit itself tells bad from worse; in continuous
+    control, where a policy first has to learn to stay up, the positive reward is the steadier one.
+    """
+    reward = "gail" if isinstance(action_space, spaces.Box) else "airl"
+    return {"reward": reward, "gamma": learner["gamma"], **overrides}
+
+
+def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, seed: int, device: str) -> BaseAlgorithm:
+    """A fresh learner on an environment, with the kind of policy that its observations ask for.
+
+    Args:
+        algorithm: Its name.
+        venv: What it trains on.
+        settings: All arguments that `learner_settings` gave.
+        seed: Seeds the learner and the environment.
+        device: As SB3's.
+    """
+    policy = _policy_name(venv.observation_space)
+    learner: Any = learner_class(algorithm)
+    made: BaseAlgorithm = learner(policy, venv, seed=seed, device=device, **settings)
+    return made
+
+
+def make_venv(env_id: str, *, n_envs: int, seed: int) -> VecEnv:
+    """`n_envs` copies of a Gymnasium environment, one after the other in this process.
+
+    Raises:
+        ValueError: If there is no such environment, or what it needs is not installed.
+    """
+    try:
+        return make_vec_env(env_id, n_envs=n_envs, seed=seed)
+    except gym.error.DependencyNotInstalled as error:
+        raise ValueError(f"{env_id} needs more than is installed ({error}); pip install 'sb3-gail[mujoco]'") from error
+    except gym.error.Error as error:
+        raise ValueError(f"expected the id of a Gymnasium environment, got {env_id!r}: {error}") from error
+
+
+def is_normalised(space: gym.Space[Any]) -> bool:
+    """Whether we put `VecNormalize` around such observations: around vectors, not around images and choices."""
+    return isinstance(space, spaces.Box) and not is_image_space(space)
+
+
+def _policy_name(space: gym.Space[Any]) -> str:
+    if isinstance(space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(space) else "MlpPolicy"

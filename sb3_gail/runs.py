@@ -1,0 +1,436 @@
+"""A run and its folder: everything from settings to a trained, evaluated agent, which can go on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger, make_output_format
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sb3_gail.adapters.bc import pretrain_bc
+from sb3_gail.adversaries import Discriminator
+from sb3_gail.callbacks import (
+    BCAnnealingCallback,
+    CriticWarmupCallback,
+    GAILCallback,
+    ImitationCheckpointCallback,
+    ImitationEvalCallback,
+    WandbCallback,
+)
+from sb3_gail.checkpoint import load_checkpoint
+from sb3_gail.data import shipped
+from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.evaluation import evaluate, random_evaluation, score
+from sb3_gail.files import replacing
+from sb3_gail.json_files import read_json, write_json
+from sb3_gail.learners import (
+    ON_POLICY,
+    discriminator_settings,
+    is_normalised,
+    learner_class,
+    learner_settings,
+    make_learner,
+    make_venv,
+)
+from sb3_gail.settings import ExpertSettings, RunSettings, TrainSettings, read_settings, write_settings
+from sb3_gail.wrappers import GAILRewardVecWrapper
+
+_STEPS = "time/total_timesteps"
+
+_WARMUP = 10_240
+"""Environment steps in which critic and discriminator catch up with a cloned policy."""
+
+
+class Point(NamedTuple):
+    """One evaluation in a learning curve."""
+
+    timesteps: int
+    mean_return: float
+    score: float | None
+
+
+class Run:
+    """A folder that `train` or `train_expert` wrote, finished or not.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        FileNotFoundError: If there is no run there.
+        ValueError: If its settings cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        file = self.path / "settings.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"expected the folder of a run, with a settings.json in it, got {str(path)!r}")
+        self.settings = read_settings(file)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint of policy and adversary."""
+        return self.path / "checkpoint.zip"
+
+    @property
+    def model(self) -> Path:
+        """The final model, as SB3 saves it; there once the run has ended, with its `vecnormalize.pkl` beside it."""
+        return self.path / "model.zip"
+
+    @property
+    def baselines(self) -> dict[str, float | None]:
+        """Mean returns of `random` actions and of the `demonstrations` (none if they carry no rewards)."""
+        baselines: dict[str, float | None] = read_json(self.path / "baselines.json")
+        return baselines
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The final evaluation: `timesteps`, `mean_return`, `score`, each episode's `returns`..."""
+        evaluation: dict[str, Any] = read_json(self.path / "evaluation.json")
+        return evaluation
+
+    def progress(self) -> list[dict[str, float]]:
+        """All that the logger recorded: a row for each time that it wrote.
+
+        A resumed run has a CSV file for each of its parts. What was logged after the checkpoint from which the next
+        part goes on is left out, because that part did it again.
+        """
+        parts = sorted((_start_of(file), file) for file in self.path.glob("progress*.csv"))
+        ends = [start for start, _ in parts[1:]]
+        return [
+            row
+            for (_, file), end in zip(parts, [*ends, float("inf")], strict=False)
+            for row in _read_log(file)
+            if row[_STEPS] <= end
+        ]
+
+    def curve(self) -> list[Point]:
+        """The evaluations while training."""
+        return [
+            Point(int(row[_STEPS]), row["eval/mean_reward"], row.get("eval/score"))
+            for row in self.progress()
+            if "eval/mean_reward" in row
+        ]
+
+
+def train(settings: TrainSettings, *, progress: bool = False) -> Run:
+    """Trains an agent to imitate, in one `learn()`, and evaluates it.
+
+    Its folder then holds `settings.json`, `baselines.json`, `progress.csv` (SB3's log), `checkpoint.zip` (policy and
+    adversary together, to resume from), the trained `model.zip`, `vecnormalize.pkl` and `discriminator.pt`, and
+    `evaluation.json`.
+
+    Args:
+        settings: All there is to choose.
+        progress: Whether to print where the run is, each evaluation and SB3's progress bar.
+
+    Raises:
+        ValueError: If the demonstrations do not fit the environment, or a setting is wrong.
+        OSError: If the demonstrations cannot be read or the folder cannot be written.
+    """
+    experiment = _Experiment(settings)
+    folder = _new_folder(settings)
+    write_settings(folder / "settings.json", experiment.settings)
+    return _train(Run(folder), experiment, progress)
+
+
+def resume(path: str | Path, *, progress: bool = False) -> Run:
+    """Goes on with a run from its last checkpoint, to the end that its settings say; a finished one stays as it is.
+
+    Args:
+        path: The run's folder.
+        progress: Whether to print where the run is, each evaluation and SB3's progress bar.
+
+    Raises:
+        FileNotFoundError: If there is no run there.
+        ValueError: If it is an expert's, which are not resumed.
+    """
+    run = Run(path)
+    if not isinstance(run.settings, TrainSettings):
+        raise ValueError(f"expected a run of `sb3-gail train`, got an expert's: {run.path}; train it again")
+    if run.model.is_file():
+        return run
+    return _train(run, _Experiment(run.settings), progress)
+
+
+def train_expert(settings: ExpertSettings, *, progress: bool = False) -> Run:
+    """Trains an agent on the environment's own reward and evaluates it.
+
+    Its folder then holds `settings.json`, `progress.csv`, `model.zip`, `vecnormalize.pkl` and `evaluation.json`.
+
+    Args:
+        settings: All there is to choose.
+        progress: Whether to print where the run is, each evaluation and SB3's progress bar.
+
+    Raises:
+        ValueError: If there is no such environment, or a setting is wrong.
+        OSError: If the folder cannot be written.
+    """
+    model = make_plain_model(settings)
+    folder = _new_folder(settings)
+    write_settings(folder / "settings.json", settings)
+    run = Run(folder)
+    _learn(run, model, [], progress)
+    _finish(run, model, {})
+    return run
+
+
+def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | None = None) -> BaseAlgorithm:
+    """A trained agent, on one copy of its environment with the `VecNormalize` statistics that it was trained with.
+
+    Args:
+        path: A run's folder, for the agent as it is at the end or, if the run has not ended, in its last checkpoint; or
+            a model that SB3 saved, with its `vecnormalize.pkl` beside it if it needs one.
+        env: The Gymnasium id of the environment; by default the run's.
+        algorithm: Which class the model is of; by default the run's.
+
+    Raises:
+        FileNotFoundError: If there is no such file or run, or the run was stopped before its first checkpoint.
+        ValueError: If it is a model and `env` or `algorithm` is not given, or the file is no model of that algorithm.
+    """
+    path = Path(path)
+    if path.is_file():
+        if env is None or algorithm is None:
+            raise ValueError(
+                f"a saved model does not say what it is: give env and algorithm, got {env!r} and {algorithm!r}"
+            )
+        return _load_model(path, algorithm, make_venv(env, n_envs=1, seed=0))
+    run = Run(path)
+    if run.model.is_file():
+        venv = make_venv(env or run.settings.env, n_envs=1, seed=run.settings.seed)
+        return _load_model(run.model, run.settings.algorithm, venv)
+    if not isinstance(run.settings, TrainSettings) or not run.checkpoint.is_file():
+        raise FileNotFoundError(f"the run was stopped before it saved anything: {run.path}")
+    return _Experiment(replace(run.settings, env=env or run.settings.env, n_envs=1)).load(run.checkpoint)
+
+
+def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
+    statistics = path.with_name("vecnormalize.pkl")
+    if statistics.is_file():
+        venv = VecNormalize.load(str(statistics), venv)
+    try:
+        return learner_class(algorithm).load(path, env=venv, device="cpu")
+    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(f"expected a model of {algorithm} that SB3 saved, got {str(path)!r}: {error}") from error
+
+
+def load_demonstrations(settings: TrainSettings) -> Demonstrations:
+    """The demonstrations that a run uses: the part, the subsample and the control that its settings say."""
+    demonstrations = Demonstrations.load(settings.demonstrations or shipped(settings.env))
+    if settings.trajectories is not None:
+        demonstrations = demonstrations.take(settings.trajectories)
+    if settings.subsample > 1:
+        demonstrations = demonstrations.subsample(settings.subsample, seed=settings.seed)
+    if settings.shuffle_demonstrations:
+        demonstrations = demonstrations.shuffled(settings.seed)
+    return demonstrations
+
+
+def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, GAILCallback]:
+    """A fresh learner on an environment that pays a fresh discriminator's reward, and the callback that trains it."""
+    experiment = _Experiment(settings)
+    return experiment.make(), experiment.callback
+
+
+def make_plain_model(settings: RunSettings) -> BaseAlgorithm:
+    """A fresh learner on the same environments with their own reward, whatever there is to imitate."""
+    torch.set_num_threads(settings.threads)
+    return _make_model(settings, make_venv(settings.env, n_envs=settings.n_envs, seed=settings.seed))
+
+
+class _Experiment:
+    """What training needs, made from its settings."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        torch.set_num_threads(settings.threads)
+        demonstrations = load_demonstrations(settings)
+        venv = make_venv(settings.env, n_envs=settings.n_envs, seed=settings.seed)
+        demonstrations.check_spaces(venv.observation_space, venv.action_space)
+        learner = learner_settings(settings.algorithm, settings.learner)
+        chosen = discriminator_settings(venv.action_space, learner, settings.discriminator)
+        self.settings = settings = replace(settings, discriminator=chosen)
+        torch.manual_seed(settings.seed)
+        discriminator = Discriminator.from_demonstrations(
+            demonstrations, device=settings.device, **dict[str, Any](settings.discriminator)
+        )
+        self.callback = GAILCallback(discriminator, demonstrations, replay_rollouts=settings.replay_rollouts)
+        self._venv = GAILRewardVecWrapper(venv, discriminator)
+
+    def make(self) -> BaseAlgorithm:
+        """The learner at the start."""
+        return _make_model(self.settings, self._venv)
+
+    def load(self, checkpoint: Path) -> BaseAlgorithm:
+        """The learner as it was."""
+        venv = _normalised(self.settings, self._venv)
+        return load_checkpoint(
+            checkpoint, learner_class(self.settings.algorithm), venv, self.callback, device=self.settings.device
+        )
+
+
+def _train(run: Run, experiment: _Experiment, progress: bool) -> Run:
+    settings, gail = experiment.settings, experiment.callback
+    if run.checkpoint.is_file():
+        model = experiment.load(run.checkpoint)
+    else:
+        model = experiment.make()
+        if settings.pretrain:
+            pretrain_bc(model, gail.demonstrations, progress_bar=progress, seed=settings.seed)
+    baselines = _measure_baselines(run, gail.demonstrations)
+    callbacks: list[BaseCallback] = [
+        gail,
+        ImitationEvalCallback(
+            _eval_env(settings),
+            gail.demonstrations,
+            eval_freq=settings.eval_freq,
+            n_eval_episodes=settings.n_eval_episodes,
+            random_return=baselines["random"],
+            verbose=int(progress),
+        ),
+        *(_keeping_cloned(model, gail.demonstrations) if settings.pretrain else []),
+        # After those that change the policy between rollouts.
+        ImitationCheckpointCallback(gail, run.checkpoint, save_freq=settings.checkpoint_freq),
+    ]
+    if settings.wandb_project is not None:
+        callbacks.append(_wandb_callback(run, gail, settings.wandb_project))
+    _learn(run, model, callbacks, progress)
+    gail.adversary.save(run.path / "discriminator.pt")
+    _finish(run, model, baselines)
+    return run
+
+
+def _keeping_cloned(model: BaseAlgorithm, demonstrations: Demonstrations) -> list[BaseCallback]:
+    """What keeps GAIL from undoing behavioural cloning: see `examples/bc_then_gail.py`."""
+    rollout = model.n_envs * model.n_steps  # type: ignore[attr-defined]  # all that imitate collect rollouts
+    n_rollouts = -(-(_WARMUP - model.num_timesteps) // rollout)
+    warmup = [CriticWarmupCallback(n_rollouts)] if n_rollouts > 0 else []
+    return [*warmup, BCAnnealingCallback(demonstrations)]
+
+
+def _wandb_callback(run: Run, gail: GAILCallback, project: str) -> WandbCallback:
+    """All parts of a resumed run go to one run of W&B."""
+    identity = run.path / "wandb_id.txt"
+    if not identity.is_file():
+        identity.write_text(uuid4().hex)
+    config = read_json(run.path / "settings.json")
+    return WandbCallback(
+        gail,
+        project=project,
+        name=run.path.resolve().name,
+        dir=str(run.path),
+        config=config,
+        id=identity.read_text(),
+        resume="allow",
+    )
+
+
+def _learn(run: Run, model: BaseAlgorithm, callbacks: Sequence[BaseCallback], progress: bool) -> None:
+    """The one `learn()` of a run. Each part of a resumed run has a log of its own, named after its first step."""
+    if progress:
+        print(f"The run is in {run.path}")
+    log = f"-{model.num_timesteps}" if model.num_timesteps else ""
+    model.set_logger(Logger(str(run.path), [make_output_format("csv", str(run.path), log)]))
+    try:
+        model.learn(
+            max(0, run.settings.total_timesteps - model.num_timesteps),
+            callback=list(callbacks),
+            reset_num_timesteps=False,
+            progress_bar=progress,
+        )
+    finally:
+        model.logger.close()
+
+
+def _make_model(settings: RunSettings, venv: VecEnv) -> BaseAlgorithm:
+    overrides = learner_settings(settings.algorithm, settings.learner)
+    venv = _normalised(settings, venv)
+    return make_learner(settings.algorithm, venv, overrides, seed=settings.seed, device=settings.device)
+
+
+def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
+    """With observations normalised where that helps, and an expert's rewards, whose scale is the environment's."""
+    if settings.algorithm not in ON_POLICY or not is_normalised(venv.observation_space):
+        return venv
+    return VecNormalize(venv, norm_reward=isinstance(settings, ExpertSettings))
+
+
+def _eval_env(settings: RunSettings) -> VecEnv:
+    return make_venv(settings.env, n_envs=min(settings.n_envs, settings.n_eval_episodes), seed=settings.seed)
+
+
+def _measure_baselines(run: Run, demonstrations: Demonstrations) -> dict[str, float | None]:
+    if not (run.path / "baselines.json").is_file():
+        random_return = random_evaluation(_eval_env(run.settings)).mean_return
+        write_json(run.path / "baselines.json", {"random": random_return, "demonstrations": demonstrations.mean_return})
+    return run.baselines
+
+
+def _finish(run: Run, model: BaseAlgorithm, baselines: Mapping[str, float | None]) -> None:
+    """Evaluates the final model and saves it as any SB3 user would.
+
+    The model comes last: it says that the run has ended.
+    """
+    evaluation = evaluate(model, _eval_env(run.settings), n_episodes=run.settings.n_eval_episodes)
+    content = {
+        "timesteps": model.num_timesteps,
+        "mean_return": evaluation.mean_return,
+        "std_return": evaluation.std_return,
+        "score": _score(evaluation.mean_return, baselines),
+        "returns": evaluation.returns.tolist(),
+        "lengths": evaluation.lengths.tolist(),
+    }
+    write_json(run.path / "evaluation.json", content)
+    vec_normalize = model.get_vec_normalize_env()
+    if vec_normalize is not None:
+        with replacing(run.path / "vecnormalize.pkl") as temporary:
+            vec_normalize.save(str(temporary))
+    with replacing(run.model) as temporary, temporary.open("wb") as file:
+        model.save(file)
+
+
+def _score(mean_return: float, baselines: Mapping[str, float | None]) -> float | None:
+    """None where the demonstrations carry no rewards, or return the same as random actions."""
+    zero, one = baselines.get("random"), baselines.get("demonstrations")
+    return None if zero is None or one in (None, zero) else score(mean_return, random_return=zero, expert_return=one)
+
+
+def _new_folder(settings: RunSettings) -> Path:
+    if settings.run_dir is not None:
+        if settings.run_dir.is_dir() and any(settings.run_dir.iterdir()):
+            raise FileExistsError(
+                f"run_dir must be a new or empty folder, got {str(settings.run_dir)!r}; resume the run in it, or "
+                f"name another"
+            )
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        return settings.run_dir
+    name = f"{settings.env.replace('/', '-')}-{settings.algorithm}"
+    number = 1
+    while True:
+        folder = Path("runs") / f"{name}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _start_of(log: Path) -> int:
+    """The environment steps before the first row of `progress.csv` or `progress-<steps>.csv`."""
+    return int(log.stem.partition("-")[2] or 0)
+
+
+def _read_log(log: Path) -> list[dict[str, float]]:
+    """The rows of a CSV that SB3 wrote, but for one that a killed process left half written."""
+    with log.open(newline="", encoding="utf-8") as lines:
+        header, *rows = list(csv.reader(lines)) or [[]]
+    whole = [dict(zip(header, row, strict=True)) for row in rows if len(row) == len(header)]
+    return [{name: float(value) for name, value in row.items() if value} for row in whole if row[_STEPS]]

@@ -1,0 +1,144 @@
+"""The settings of a run, and their file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from sb3_gail.adversaries import DiscriminatorConfig
+from sb3_gail.json_files import read_json, write_json
+from sb3_gail.learners import ON_POLICY, learner_settings
+
+Value = int | float | bool | str
+"""What a setting may be on the command line."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What all runs have in common.
+
+    Attributes:
+        env: The Gymnasium id of the environment.
+        algorithm: The learner.
+        total_timesteps: Environment steps, of all copies together; training ends with the rollout that reaches them.
+        n_envs: Copies of the environment.
+        seed: Seeds the learner, the environments and the choice of subsampled transitions.
+        learner: Arguments of the learner that differ from our settings, such as `gamma 0.995 n_steps 512`.
+        n_eval_episodes: Deterministic episodes in each evaluation.
+        device: Where networks live: `cpu`, `cuda` or `auto`. Small ones are fastest on the CPU.
+        threads: Threads of one torch operation. Small networks are slower on many.
+        run_dir: The folder to write; by default a new one in `runs`.
+
+    Raises:
+        ValueError: If a setting is out of range, or the learner has none of that name.
+    """
+
+    env: str = "CartPole-v1"
+    algorithm: Literal["trpo", "ppo", "a2c", "sac"] = "trpo"
+    total_timesteps: int = 300_000
+    n_envs: int = 8
+    seed: int = 0
+    learner: dict[str, Value] = field(default_factory=dict)
+    n_eval_episodes: int = 20
+    device: str = "cpu"
+    threads: int = 1
+    run_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        learner_settings(self.algorithm, self.learner)
+        for name in ("total_timesteps", "n_envs", "n_eval_episodes", "threads"):
+            _check_positive(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class ExpertSettings(RunSettings):
+    """Settings of an expert: a learner on the environment's own reward."""
+
+
+@dataclass(frozen=True)
+class TrainSettings(RunSettings):
+    """Settings of a run that imitates demonstrations.
+
+    Attributes:
+        demonstrations: Their file; by default the one that ships for the environment.
+        trajectories: How many of its episodes to use, the first ones; by default all.
+        subsample: Take one transition in so many, from a random one on in each episode.
+        shuffle_demonstrations: Permute each of their columns: a control that carries no information.
+        discriminator: Settings of `DiscriminatorConfig` that differ from ours, such as `gradient_penalty 10`. Ours
+            are its defaults, with the learner's gamma, and the reward `airl` for discrete actions.
+        replay_rollouts: Past rollouts that the discriminator sees beside the new one.
+        pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
+            up with it, and let the cloning term fade out.
+        eval_freq: Environment steps between evaluations of the true return.
+        checkpoint_freq: Environment steps between checkpoints.
+        wandb_project: Log to this project of Weights & Biases, too.
+
+    Raises:
+        ValueError: If a setting is out of range, or the learner or the discriminator has none of that name.
+    """
+
+    algorithm: Literal["trpo", "ppo", "a2c"] = "trpo"
+    demonstrations: Path | None = None
+    trajectories: int | None = None
+    subsample: int = 1
+    shuffle_demonstrations: bool = False
+    discriminator: dict[str, Value] = field(default_factory=dict)
+    replay_rollouts: int = 0
+    pretrain: bool = False
+    eval_freq: int = 20_000
+    checkpoint_freq: int = 20_000
+    wandb_project: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.algorithm not in ON_POLICY:
+            raise ValueError(f"algorithm must be one of {', '.join(ON_POLICY)}, got {self.algorithm!r}")
+        for name in ("subsample", "eval_freq", "checkpoint_freq"):
+            _check_positive(name, getattr(self, name))
+        if self.trajectories is not None:
+            _check_positive("trajectories", self.trajectories)
+        known = [setting.name for setting in fields(DiscriminatorConfig)]
+        unknown = [name for name in self.discriminator if name not in known]
+        if unknown:
+            raise ValueError(f"the discriminator has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
+        DiscriminatorConfig(**self.discriminator)  # type: ignore[arg-type]  # it checks its settings itself
+
+
+def write_settings(path: Path, settings: RunSettings) -> None:
+    """Writes what is run, defaults spelt out: they may be others when the run is resumed.
+
+    Raises:
+        TypeError: If a setting cannot be written, such as a function.
+    """
+    values = asdict(settings) | {"learner": learner_settings(settings.algorithm, settings.learner), "run_dir": None}
+    if isinstance(settings, TrainSettings):
+        values["discriminator"] = asdict(DiscriminatorConfig(**settings.discriminator))  # type: ignore[arg-type]
+        values["demonstrations"] = settings.demonstrations and str(settings.demonstrations.resolve())
+    write_json(path, {"command": "train" if isinstance(settings, TrainSettings) else "expert", **values})
+
+
+def read_settings(path: Path) -> RunSettings:
+    """Reads what `write_settings` wrote.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    values: dict[str, Any] = read_json(path)
+    try:
+        if values.pop("command") == "expert":
+            return ExpertSettings(**values)
+        demonstrations = values.pop("demonstrations")
+        discriminator: dict[str, Any] = {
+            name: tuple(it) if isinstance(it, list) else it for name, it in values.pop("discriminator").items()
+        }
+        return TrainSettings(
+            demonstrations=demonstrations and Path(demonstrations), discriminator=discriminator, **values
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"expected the settings of a run, got others in {path}: {error!r}") from error
+
+
+def _check_positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, got {value!r}")
