@@ -1,0 +1,76 @@
+"""Eight environments at once, normalised observations, and a checkpoint to go on from: the form for real tasks.
+
+    python examples/vectorised.py            # stop it with Ctrl-C when you like
+    python examples/vectorised.py            # ... and go on
+
+What differs from `train_gail.py` is how the environment is made. `VecNormalize` goes outside the reward wrapper, so
+that the discriminator sees raw observations, as the demonstrations are. Needs `sb3-gail[mujoco]`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from sb3_contrib import TRPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_gail import Demonstrations, Discriminator, load_checkpoint
+from sb3_gail.callbacks import GAILCallback, ImitationCheckpointCallback, ImitationEvalCallback
+from sb3_gail.data import shipped
+from sb3_gail.wrappers import GAILRewardVecWrapper
+
+
+def main(
+    *,
+    env_id: str = "Hopper-v5",
+    total_timesteps: int = 300_000,
+    n_envs: int = 8,
+    n_steps: int = 256,
+    eval_freq: int = 20_000,
+    n_eval_episodes: int = 20,
+    save_freq: int = 20_000,
+    output: str = "runs/vectorised",
+    progress_bar: bool = True,
+) -> TRPO:
+    """Trains, or goes on training, up to so many environment steps of all copies together."""
+    torch.set_num_threads(1)
+    checkpoint = Path(output, "checkpoint.zip")
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+
+    demonstrations = Demonstrations.load(shipped(env_id)).take(4).subsample(20)
+    discriminator = Discriminator.from_demonstrations(demonstrations)
+    gail = GAILCallback(discriminator, demonstrations)
+
+    # Inside out: the environments, the reward wrapper around all of them, VecNormalize around that.
+    env = GAILRewardVecWrapper(make_vec_env(env_id, n_envs, seed=0), discriminator)
+    normalised = VecNormalize(env, norm_reward=False)
+
+    # The checkpoint holds model, discriminator, VecNormalize's statistics and random states; made anew is what is
+    # around them. The environments cannot be saved: they begin new episodes.
+    if checkpoint.exists():
+        model = load_checkpoint(checkpoint, TRPO, normalised, gail)
+        print(f"Going on after {model.num_timesteps} steps")
+    else:
+        model = TRPO("MlpPolicy", normalised, n_steps=n_steps, gamma=0.99, gae_lambda=0.95, seed=0)
+
+    # The evaluation environment is plain: the callback normalises as training does, and needs no reward wrapper.
+    evaluation = ImitationEvalCallback(
+        make_vec_env(env_id, n_envs, seed=0), demonstrations, eval_freq=eval_freq, n_eval_episodes=n_eval_episodes
+    )
+    model.learn(
+        max(0, total_timesteps - model.num_timesteps),
+        callback=[gail, evaluation, ImitationCheckpointCallback(gail, checkpoint, save_freq=save_freq)],
+        reset_num_timesteps=False,
+        progress_bar=progress_bar,
+    )
+
+    # To use the agent elsewhere, SB3's own two files are enough.
+    model.save(f"{output}/model.zip")
+    normalised.save(f"{output}/vecnormalize.pkl")
+    return model
+
+
+if __name__ == "__main__":
+    main()
