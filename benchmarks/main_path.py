@@ -1,0 +1,241 @@
+"""Runs what `make bench` promises and prints each figure beside the one to reach.
+
+    python benchmarks/main_path.py --demonstrations ../shared/demos --results runs/main_path
+
+Learning runs are jobs, two at a time, that go on where they stopped; the timings come last and have the machine to
+themselves.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_gail import Discriminator
+from sb3_gail.data import shipped
+from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.learners import make_venv
+from sb3_gail.runs import Point, Run, make_model, make_plain_model
+from sb3_gail.settings import TrainSettings
+from sb3_gail.wrappers import GAILRewardVecWrapper
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A learning run on one environment and what it is to reach, for each seed."""
+
+    env: str
+    subsample: int
+    total_timesteps: int
+    score: float
+    within: int
+    eval_freq: int
+    held: int
+    shuffled: bool = False
+
+    def command(self, seed: int, folder: Path, demonstrations: Path) -> list[str]:
+        """How to run it, or to go on with it."""
+        program = [sys.executable, "-m", "sb3_gail", "train"]
+        if (folder / "settings.json").is_file():
+            return [*program, "--resume", str(folder)]
+        options = {
+            "env": self.env,
+            "demonstrations": demonstrations,
+            "trajectories": 4,
+            "subsample": self.subsample,
+            "total-timesteps": self.total_timesteps,
+            "eval-freq": self.eval_freq,
+            "seed": seed,
+            "run-dir": folder,
+        }
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return [*program, *flags, *(["--shuffle-demonstrations"] if self.shuffled else [])]
+
+
+TASKS = {
+    "Hopper-v5": Task("Hopper-v5", 20, 600_000, 0.95, 300_000, 20_000, held=3),
+    "Acrobot-v1": Task("Acrobot-v1", 5, 150_000, 0.95, 150_000, 10_000, held=1),
+    "CartPole-v1": Task("CartPole-v1", 10, 60_000, 0.99, 60_000, 5_000, held=1),
+    "CartPole-v1 shuffled": Task("CartPole-v1", 10, 60_000, 0.99, 60_000, 5_000, held=1, shuffled=True),
+}
+
+
+def main(
+    results: Path = Path("runs/main_path"),
+    demonstrations: Path | None = None,
+    jobs: int = 2,
+    parts: tuple[str, ...] = ("learning", "time", "wrapper", "memory"),
+) -> None:
+    """Runs the benchmarks of the main path.
+
+    Args:
+        results: Where the runs' folders are, old ones and new ones.
+        demonstrations: A folder of `<env>.npz` files; by default what ships with the package, which lacks some.
+        jobs: Learning runs at a time.
+        parts: Which of `learning`, `time`, `wrapper`, `memory` to do.
+    """
+    torch.set_num_threads(1)
+    table = Table("what", "to reach", "measured", title="The main path")
+    measurements: dict[str, Callable[[], list[tuple[str, str, str]]]] = {
+        "learning": lambda: learning_rows(results, demonstrations, jobs),
+        "time": lambda: [time_row(demonstrations)],
+        "wrapper": lambda: [wrapper_row("Hopper-v5", 1.05), wrapper_row("CartPole-v1", 1.15)],
+        "memory": lambda: [memory_row(demonstrations)],
+    }
+    for part in parts:
+        for row in measurements[part]():
+            table.add_row(*row)
+    Console().print(table)
+
+
+def demonstrations_file(env: str, folder: Path | None) -> Path:
+    """The demonstrations of an environment."""
+    return shipped(env) if folder is None else folder / f"{env}.npz"
+
+
+def learning_rows(results: Path, demonstrations: Path | None, jobs: int) -> list[tuple[str, str, str]]:
+    """Runs every task with every seed, and tells when each reached its score."""
+
+    def run(job: tuple[str, int]) -> None:
+        name, seed = job
+        folder = results / f"{name.replace(' ', '-')}-{seed}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        task = TASKS[name]
+        with (results / f"{folder.name}.log").open("a") as log:
+            subprocess.run(
+                task.command(seed, folder, demonstrations_file(task.env, demonstrations)),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=True,
+            )
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, [(name, seed) for seed in SEEDS for name in TASKS]))
+    return [row for name, task in TASKS.items() for row in task_rows(name, task, results)]
+
+
+def task_rows(name: str, task: Task, results: Path) -> list[tuple[str, str, str]]:
+    """When each seed reached the score for good enough, and how it ended."""
+    curves = [Run(results / f"{name.replace(' ', '-')}-{seed}").curve() for seed in SEEDS]
+    held = f" over {task.held} evaluations" if task.held > 1 else ""
+    reached = [first_held(curve, task.score, task.held) for curve in curves]
+    last_five = [float(np.mean([point.score for point in curve[-5:]])) for curve in curves]
+    return [
+        (
+            f"{name}: steps to score {task.score}{held}",
+            f"<= {task.within:,} each seed",
+            ", ".join("never" if steps is None else f"{steps:,}" for steps in reached),
+        ),
+        (
+            f"{name}: mean of the last five evaluations of {task.total_timesteps:,} steps",
+            ">= 0.9" if name == "Hopper-v5" else "-",
+            ", ".join(f"{value:.2f}" for value in last_five),
+        ),
+    ]
+
+
+def first_held(curve: Sequence[Point], score: float, n: int) -> int | None:
+    """The steps at the first of `n` evaluations in a row that reach a score."""
+    for start in range(len(curve) - n + 1):
+        if all(point.score is not None and point.score >= score for point in curve[start : start + n]):
+            return curve[start].timesteps
+    return None
+
+
+def time_row(demonstrations: Path | None, pairs: int = 7, timesteps: int = 32_768) -> tuple[str, str, str]:
+    """Wall-clock of GAIL over plain TRPO, in turn, on the same environments for the same number of steps."""
+    settings = TrainSettings(
+        env="Hopper-v5", demonstrations=demonstrations_file("Hopper-v5", demonstrations), trajectories=4, subsample=20
+    )
+
+    def imitating() -> None:
+        model, gail = make_model(settings)
+        model.learn(timesteps, callback=gail)
+
+    def plain() -> None:
+        make_plain_model(settings).learn(timesteps)
+
+    return "GAIL over plain TRPO, Hopper-v5, wall-clock", "<= 1.15", ratio(imitating, plain, pairs)
+
+
+def wrapper_row(env: str, to_reach: float, pairs: int = 9, steps: int = 2_048) -> tuple[str, str, str]:
+    """The Vec wrapper while a callback collects, over the bare environments, on random actions."""
+    bare = make_venv(env, n_envs=8, seed=0)
+    demonstrations = Demonstrations.load(shipped(env))
+    wrapped = GAILRewardVecWrapper(make_venv(env, n_envs=8, seed=0), Discriminator.from_demonstrations(demonstrations))
+    actions = np.array([[bare.action_space.sample() for _ in range(8)] for _ in range(steps)])
+
+    def roll(venv: VecEnv) -> None:
+        venv.reset()
+        for step, action in enumerate(actions):
+            if venv is wrapped and step % 256 == 0:
+                wrapped.skip_scoring(256)
+            venv.step(action)
+
+    return (
+        f"Vec wrapper over bare {env}, 8 copies",
+        f"<= {to_reach}",
+        ratio(lambda: roll(wrapped), lambda: roll(bare), pairs),
+    )
+
+
+def ratio(ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> str:
+    """The median of paired ratios of wall-clock, in turn after a warm-up, and their range."""
+
+    def seconds(what: Callable[[], None]) -> float:
+        start = time.perf_counter()
+        what()
+        return time.perf_counter() - start
+
+    seconds(ours), seconds(theirs)
+    ratios = [seconds(ours) / seconds(theirs) for _ in range(pairs)]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+class MemoryCallback(BaseCallback):
+    """Notes the process's peak memory at some numbers of steps, in MiB."""
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self.every = every
+        self.peaks: dict[int, float] = {}
+
+    def _on_rollout_start(self) -> None:
+        mark = self.model.num_timesteps // self.every * self.every
+        self.peaks.setdefault(mark, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def memory_row(demonstrations: Path | None, timesteps: int = 1_000_000) -> tuple[str, str, str]:
+    """How much the peak memory grows after the first 100k steps of a long run, with replay."""
+    settings = TrainSettings(
+        env="Hopper-v5", demonstrations=demonstrations_file("Hopper-v5", demonstrations), trajectories=4, subsample=20
+    )
+    model, gail = make_model(settings)
+    memory = MemoryCallback(100_000)
+    model.learn(timesteps, callback=[gail, memory])
+    early, late = memory.peaks[100_000], max(memory.peaks.values())
+    return "peak memory at 1M steps over that at 100k", "flat", f"{late / early:.3f} ({early:.0f} to {late:.0f} MiB)"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
