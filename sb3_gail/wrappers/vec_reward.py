@@ -70,7 +70,7 @@ class GAILRewardVecWrapper(VecMonitor):
         if self._unscored_steps > 0:
             self._unscored_steps -= 1
             self._rollout.add(previous, self._actions, self._observations, dones, infos)
-            return observations, np.zeros_like(env_rewards), dones, infos
+            return observations, np.zeros(len(env_rewards), env_rewards.dtype), dones, infos
         step = _Rollout()
         step.add(previous, self._actions, self._observations, dones, infos)
         rewards = self.adversary.reward(step.transitions()).cpu().numpy()
@@ -93,20 +93,20 @@ class _Rollout:
         self._first: Any = None
         self._actions: list[Array] = []
         self._observations: list[Any] = []
-        self._terminated: list[Array] = []
+        self._terminated: list[list[bool]] = []
         self._last_of_episode: list[tuple[int, Any]] = []
 
     def add(self, previous: Any, actions: Array, observations: Any, dones: Array, infos: list[dict[str, Any]]) -> None:
         """Adds one step `[n_envs]`; `observations` are those after the reset where an episode ended."""
         if self._first is None:
             self._first = previous
-        terminated = dones
-        if dones.any():
-            terminated = dones.copy()
-            for index in np.flatnonzero(dones):
-                row = len(self._actions) * len(dones) + int(index)
-                self._last_of_episode.append((row, infos[index]["terminal_observation"]))
-                terminated[index] = not infos[index].get("TimeLimit.truncated", False)
+        terminated: list[bool] = dones.tolist()  # this is done at each step, and lists of eight are faster than arrays
+        if True in terminated:
+            for index, done in enumerate(terminated):
+                if done:
+                    row = len(self._actions) * len(terminated) + index
+                    self._last_of_episode.append((row, infos[index]["terminal_observation"]))
+                    terminated[index] = not infos[index].get("TimeLimit.truncated", False)
         self._actions.append(actions)
         self._observations.append(observations)
         self._terminated.append(terminated)
@@ -120,7 +120,7 @@ class _Rollout:
             observations=observations,
             actions=np.concatenate(self._actions),
             next_observations=next_observations,
-            terminated=np.concatenate(self._terminated),
+            terminated=np.concatenate(self._terminated, dtype=np.bool_),
         )
 
 
