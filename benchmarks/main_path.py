@@ -63,6 +63,7 @@ class Task:
             "total-timesteps": self.total_timesteps,
             "eval-freq": self.eval_freq,
             "seed": seed,
+            "vec-env": "dummy",
             "run-dir": folder,
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
@@ -162,7 +163,11 @@ def first_held(curve: Sequence[Point], score: float, n: int) -> int | None:
 def time_row(demonstrations: Path | None, pairs: int = 7, timesteps: int = 32_768) -> tuple[str, str, str]:
     """Wall-clock of GAIL over plain TRPO, in turn, on the same environments for the same number of steps."""
     settings = TrainSettings(
-        env="Hopper-v5", demonstrations=demonstrations_file("Hopper-v5", demonstrations), trajectories=4, subsample=20
+        env="Hopper-v5",
+        demonstrations=demonstrations_file("Hopper-v5", demonstrations),
+        trajectories=4,
+        subsample=20,
+        vec_env="dummy",
     )
 
     def imitating() -> None:
@@ -228,7 +233,11 @@ class MemoryCallback(BaseCallback):
 def memory_row(demonstrations: Path | None, timesteps: int = 1_000_000) -> tuple[str, str, str]:
     """How much the peak memory grows after the first 100k steps of a long run, with replay."""
     settings = TrainSettings(
-        env="Hopper-v5", demonstrations=demonstrations_file("Hopper-v5", demonstrations), trajectories=4, subsample=20
+        env="Hopper-v5",
+        demonstrations=demonstrations_file("Hopper-v5", demonstrations),
+        trajectories=4,
+        subsample=20,
+        vec_env="dummy",
     )
     model, gail = make_model(settings)
     memory = MemoryCallback(100_000)

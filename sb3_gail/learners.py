@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -15,6 +15,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_gail.adapters.envpool import EnvPoolVecEnv, envpool_has
+
+VecEnvKind = Literal["auto", "envpool", "dummy"]
+"""What runs copies of an environment: EnvPool, or SB3's `DummyVecEnv`; `auto` is EnvPool where it has that one."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,6 @@ def learner_settings(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, 
     return {**asdict(_LEARNERS[algorithm][1]), **overrides}
 
 
-def discriminator_settings(
-    action_space: gym.Space[Any], learner: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Our settings of the discriminator for a task and a learner with some of them replaced.
-
-    Tasks with choices often begin far from the expert, where only the logit itself tells bad from worse; in continuous
-    control, where a policy first has to learn to stay up, the positive reward is the steadier one.
-    """
-    reward = "gail" if isinstance(action_space, spaces.Box) else "airl"
-    return {"reward": reward, "gamma": learner["gamma"], **overrides}
-
-
 def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, seed: int, device: str) -> BaseAlgorithm:
     """A fresh learner on an environment, with the kind of policy that its observations ask for.
 
@@ -120,12 +113,22 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
     return made
 
 
-def make_venv(env_id: str, *, n_envs: int, seed: int) -> VecEnv:
-    """`n_envs` copies of a Gymnasium environment, one after the other in this process.
+def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dummy"]:
+    """What `auto` means here, for an environment; any other choice stays."""
+    if vec_env == "auto":
+        return "envpool" if envpool_has(env_id) else "dummy"
+    return vec_env
+
+
+def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dummy") -> VecEnv:
+    """`n_envs` copies of an environment: in EnvPool's threads, or one after the other in this process.
 
     Raises:
+        ImportError: If EnvPool is to be used and is not installed.
         ValueError: If there is no such environment, or what it needs is not installed.
     """
+    if choose_vec_env(env_id, vec_env) == "envpool":
+        return EnvPoolVecEnv(env_id, n_envs, seed=seed)
     try:
         return make_vec_env(env_id, n_envs=n_envs, seed=seed)
     except gym.error.DependencyNotInstalled as error:

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, 
 
 from sb3_gail.episodes import Episode
 from sb3_gail.raw_observations import policy_observations, raw_vec_env
+from sb3_gail.spaces import single_precision_space
 from sb3_gail.transitions import Array, Observations, map_observations
 
 Actor = Callable[[Observations, Array], Array]
@@ -128,7 +129,7 @@ def policy_actor(model: Any, venv: VecEnv, *, deterministic: bool) -> Actor:
 
     Raises:
         TypeError: If the model predicts nothing.
-        ValueError: If the environment's spaces are not those of the model's.
+        ValueError: If the environment's spaces are not those of the model's, whether in single or double precision.
     """
     if not callable(getattr(model, "predict", None)):
         raise TypeError(
@@ -164,7 +165,7 @@ def _outermost_env(model: Any, venv: VecEnv) -> VecEnv:
 
 
 def _check_same(what: str, here: spaces.Space[Any], there: spaces.Space[Any]) -> None:
-    if here != there:
+    if single_precision_space(here) != single_precision_space(there):
         raise ValueError(f"env: the model was made for {what} {there}, the environment has {here}")
 
 

@@ -16,7 +16,6 @@ from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_gail.adapters.bc import pretrain_bc
-from sb3_gail.adversaries import Discriminator
 from sb3_gail.callbacks import (
     BCAnnealingCallback,
     CriticWarmupCallback,
@@ -33,14 +32,16 @@ from sb3_gail.files import replacing
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.learners import (
     ON_POLICY,
-    discriminator_settings,
+    choose_vec_env,
     is_normalised,
     learner_class,
     learner_settings,
     make_learner,
     make_venv,
 )
+from sb3_gail.named_adversaries import adversary_settings, make_adversary
 from sb3_gail.settings import ExpertSettings, RunSettings, TrainSettings, read_settings, write_settings
+from sb3_gail.spaces import single_precision_space
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
 _STEPS = "time/total_timesteps"
@@ -174,6 +175,7 @@ def train_expert(settings: ExpertSettings, *, progress: bool = False) -> Run:
         ValueError: If there is no such environment, or a setting is wrong.
         OSError: If the folder cannot be written.
     """
+    settings = replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env))
     model = make_plain_model(settings)
     folder = _new_folder(settings)
     write_settings(folder / "settings.json", settings)
@@ -204,20 +206,27 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
             )
         return _load_model(path, algorithm, make_venv(env, n_envs=1, seed=0))
     run = Run(path)
+    vec_env = run.settings.vec_env if env in (None, run.settings.env) else "dummy"
+    settings = replace(run.settings, env=env or run.settings.env, vec_env=vec_env, n_envs=1)
     if run.model.is_file():
-        venv = make_venv(env or run.settings.env, n_envs=1, seed=run.settings.seed)
-        return _load_model(run.model, run.settings.algorithm, venv)
-    if not isinstance(run.settings, TrainSettings) or not run.checkpoint.is_file():
+        return _load_model(run.model, settings.algorithm, _make_venv(settings))
+    if not isinstance(settings, TrainSettings) or not run.checkpoint.is_file():
         raise FileNotFoundError(f"the run was stopped before it saved anything: {run.path}")
-    return _Experiment(replace(run.settings, env=env or run.settings.env, n_envs=1)).load(run.checkpoint)
+    return _Experiment(settings).load(run.checkpoint)
 
 
 def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
     statistics = path.with_name("vecnormalize.pkl")
-    if statistics.is_file():
-        venv = VecNormalize.load(str(statistics), venv)
+    learner = learner_class(algorithm)
     try:
-        return learner_class(algorithm).load(path, env=venv, device="cpu")
+        if statistics.is_file():
+            venv = VecNormalize.load(str(statistics), venv)
+        here, trained_on = venv.observation_space, learner.load(path, device="cpu").observation_space
+        # SB3 compares dtypes too: EnvPool's environments are in single precision, Gymnasium's often in double.
+        same = single_precision_space(here) == single_precision_space(trained_on)
+        return learner.load(
+            path, env=venv, device="cpu", custom_objects={"observation_space": here if same else trained_on}
+        )
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"expected a model of {algorithm} that SB3 saved, got {str(path)!r}: {error}") from error
 
@@ -243,7 +252,7 @@ def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, GAILCallback]:
 def make_plain_model(settings: RunSettings) -> BaseAlgorithm:
     """A fresh learner on the same environments with their own reward, whatever there is to imitate."""
     torch.set_num_threads(settings.threads)
-    return _make_model(settings, make_venv(settings.env, n_envs=settings.n_envs, seed=settings.seed))
+    return _make_model(settings, _make_venv(settings))
 
 
 class _Experiment:
@@ -252,17 +261,16 @@ class _Experiment:
     def __init__(self, settings: TrainSettings) -> None:
         torch.set_num_threads(settings.threads)
         demonstrations = load_demonstrations(settings)
-        venv = make_venv(settings.env, n_envs=settings.n_envs, seed=settings.seed)
+        settings = replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env))
+        venv = _make_venv(settings)
         demonstrations.check_spaces(venv.observation_space, venv.action_space)
-        learner = learner_settings(settings.algorithm, settings.learner)
-        chosen = discriminator_settings(venv.action_space, learner, settings.discriminator)
+        gamma = learner_settings(settings.algorithm, settings.learner)["gamma"]
+        chosen = adversary_settings(settings.adversary, demonstrations, settings.discriminator, gamma=gamma)
         self.settings = settings = replace(settings, discriminator=chosen)
         torch.manual_seed(settings.seed)
-        discriminator = Discriminator.from_demonstrations(
-            demonstrations, device=settings.device, **dict[str, Any](settings.discriminator)
-        )
-        self.callback = GAILCallback(discriminator, demonstrations, replay_rollouts=settings.replay_rollouts)
-        self._venv = GAILRewardVecWrapper(venv, discriminator)
+        adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
+        self.callback = GAILCallback(adversary, demonstrations, replay_rollouts=settings.replay_rollouts)
+        self._venv = GAILRewardVecWrapper(venv, adversary)
 
     def make(self) -> BaseAlgorithm:
         """The learner at the start."""
@@ -336,6 +344,8 @@ def _learn(run: Run, model: BaseAlgorithm, callbacks: Sequence[BaseCallback], pr
     """The one `learn()` of a run. Each part of a resumed run has a log of its own, named after its first step."""
     if progress:
         print(f"The run is in {run.path}")
+        where = "EnvPool" if run.settings.vec_env == "envpool" else "DummyVecEnv"
+        print(f"{run.settings.n_envs} environments of {run.settings.env} in {where} (--vec-env {run.settings.vec_env})")
     log = f"-{model.num_timesteps}" if model.num_timesteps else ""
     model.set_logger(Logger(str(run.path), [make_output_format("csv", str(run.path), log)]))
     try:
@@ -362,8 +372,12 @@ def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
     return VecNormalize(venv, norm_reward=isinstance(settings, ExpertSettings))
 
 
+def _make_venv(settings: RunSettings) -> VecEnv:
+    return make_venv(settings.env, n_envs=settings.n_envs, seed=settings.seed, vec_env=settings.vec_env)
+
+
 def _eval_env(settings: RunSettings) -> VecEnv:
-    return make_venv(settings.env, n_envs=min(settings.n_envs, settings.n_eval_episodes), seed=settings.seed)
+    return _make_venv(replace(settings, n_envs=min(settings.n_envs, settings.n_eval_episodes)))
 
 
 def _measure_baselines(run: Run, demonstrations: Demonstrations) -> dict[str, float | None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from sb3_gail.adversaries import DiscriminatorConfig
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.learners import ON_POLICY, learner_settings
+from sb3_gail.learners import ON_POLICY, VecEnvKind, learner_settings
+from sb3_gail.named_adversaries import AdversaryName, spelt_out
 
 Value = int | float | bool | str
 """What a setting may be on the command line."""
@@ -23,6 +23,8 @@ class RunSettings:
         algorithm: The learner.
         total_timesteps: Environment steps, of all copies together; training ends with the rollout that reaches them.
         n_envs: Copies of the environment.
+        vec_env: What runs them: `envpool`, `dummy` for SB3's `DummyVecEnv`, or `auto` for EnvPool where it is installed
+            and has the environment.
         seed: Seeds the learner, the environments and the choice of subsampled transitions.
         learner: Arguments of the learner that differ from our settings, such as `gamma 0.995 n_steps 512`.
         n_eval_episodes: Deterministic episodes in each evaluation.
@@ -38,6 +40,7 @@ class RunSettings:
     algorithm: Literal["trpo", "ppo", "a2c", "sac"] = "trpo"
     total_timesteps: int = 300_000
     n_envs: int = 8
+    vec_env: VecEnvKind = "auto"
     seed: int = 0
     learner: dict[str, Value] = field(default_factory=dict)
     n_eval_episodes: int = 20
@@ -47,6 +50,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         learner_settings(self.algorithm, self.learner)
+        if self.vec_env not in get_args(VecEnvKind):
+            raise ValueError(f"vec_env must be one of {', '.join(get_args(VecEnvKind))}, got {self.vec_env!r}")
         for name in ("total_timesteps", "n_envs", "n_eval_episodes", "threads"):
             _check_positive(name, getattr(self, name))
 
@@ -65,8 +70,11 @@ class TrainSettings(RunSettings):
         trajectories: How many of its episodes to use, the first ones; by default all.
         subsample: Take one transition in so many, from a random one on in each episode.
         shuffle_demonstrations: Permute each of their columns: a control that carries no information.
-        discriminator: Settings of `DiscriminatorConfig` that differ from ours, such as `gradient_penalty 10`. Ours
-            are its defaults, with the learner's gamma, and the reward `airl` for discrete actions.
+        adversary: What tells policy from expert: `gail`'s discriminator, `airl`'s, or the linear costs of `fem` and
+            `gtal`.
+        discriminator: The adversary's settings that differ from ours, such as `gradient_penalty 10`. Ours are the
+            defaults of `DiscriminatorConfig` or `AIRLConfig`, with the learner's gamma; the others have a `sign`, which
+            the demonstrations' ends decide.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.
@@ -75,7 +83,7 @@ class TrainSettings(RunSettings):
         wandb_project: Log to this project of Weights & Biases, too.
 
     Raises:
-        ValueError: If a setting is out of range, or the learner or the discriminator has none of that name.
+        ValueError: If a setting is out of range, or the learner or the adversary has none of that name.
     """
 
     algorithm: Literal["trpo", "ppo", "a2c"] = "trpo"
@@ -83,6 +91,7 @@ class TrainSettings(RunSettings):
     trajectories: int | None = None
     subsample: int = 1
     shuffle_demonstrations: bool = False
+    adversary: AdversaryName = "gail"
     discriminator: dict[str, Value] = field(default_factory=dict)
     replay_rollouts: int = 0
     pretrain: bool = False
@@ -98,11 +107,7 @@ class TrainSettings(RunSettings):
             _check_positive(name, getattr(self, name))
         if self.trajectories is not None:
             _check_positive("trajectories", self.trajectories)
-        known = [setting.name for setting in fields(DiscriminatorConfig)]
-        unknown = [name for name in self.discriminator if name not in known]
-        if unknown:
-            raise ValueError(f"the discriminator has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
-        DiscriminatorConfig(**self.discriminator)  # type: ignore[arg-type]  # it checks its settings itself
+        spelt_out(self.adversary, self.discriminator)
 
 
 def write_settings(path: Path, settings: RunSettings) -> None:
@@ -113,7 +118,7 @@ def write_settings(path: Path, settings: RunSettings) -> None:
     """
     values = asdict(settings) | {"learner": learner_settings(settings.algorithm, settings.learner), "run_dir": None}
     if isinstance(settings, TrainSettings):
-        values["discriminator"] = asdict(DiscriminatorConfig(**settings.discriminator))  # type: ignore[arg-type]
+        values["discriminator"] = spelt_out(settings.adversary, settings.discriminator)
         values["demonstrations"] = settings.demonstrations and str(settings.demonstrations.resolve())
     write_json(path, {"command": "train" if isinstance(settings, TrainSettings) else "expert", **values})
 

@@ -39,6 +39,16 @@ def storage_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     return np.dtype(np.float32) if kept.kind == "f" and kept.itemsize > 4 else kept
 
 
+def single_precision_space(space: Space[Any]) -> Space[Any]:
+    """The same space, but a `Box` of wider floats in float32: equal for spaces that differ in nothing else."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict(OrderedDict((key, single_precision_space(part)) for key, part in space.items()))
+    if not isinstance(space, spaces.Box) or storage_dtype(space.dtype) == space.dtype:
+        return space
+    with np.errstate(over="ignore"):  # a bound beyond float32 is none
+        return spaces.Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
+
+
 def cast_rows(rows: Observations, space: Space[Any]) -> Any:
     """Rows `[B, *shape]` that fit a space, in the space's own width of integers."""
     if isinstance(rows, Mapping):

@@ -65,7 +65,11 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
 def test_interrupted_run_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     options = [*SMALL, "--total-timesteps", "100000", "--run-dir", str(folder)]
-    code = f"from sb3_gail.cli import main; main({['train', *options]!r})"
+    # A process that was started in the background ignores the signal unless it is told not to.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from sb3_gail.cli import main; main({['train', *options]!r})"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -56,9 +56,12 @@ def test_path_of_demonstrations_does_not_depend_on_the_working_folder(
         ({"learner": {"gama": 0.9}}, "trpo has no setting 'gama'; expected some of .*gamma"),
         (
             {"discriminator": {"rewards": "airl"}},
-            "the discriminator has no setting 'rewards'; expected some of .*reward",
+            "gail has no setting 'rewards'; expected some of .*reward",
         ),
         ({"discriminator": {"reward": "gial"}}, "reward must be one of .*'gial'"),
+        ({"adversary": "gan"}, "adversary must be one of gail, airl, fem, gtal, got 'gan'"),
+        ({"adversary": "fem", "discriminator": {"reward": "gail"}}, "fem has no setting 'reward'; expected .* sign"),
+        ({"adversary": "gtal", "discriminator": {"sign": "up"}}, "sign must be one of 'positive'.* got 'up'"),
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any], message: str) -> None:

@@ -16,6 +16,7 @@ from sb3_gail.spaces import (
     check_same_range,
     infer_space,
     require_supported,
+    single_precision_space,
     space_from_json,
     space_to_json,
     storage_dtype,
@@ -170,3 +171,12 @@ def test_declared_ranges() -> None:
 def test_unsupported_spaces(space: Any) -> None:
     with pytest.raises(TypeError, match="action_space: expected a Box, Discrete"):
         require_supported("action_space", space)
+
+
+def test_single_precision_is_all_that_changes() -> None:
+    wide = spaces.Box(np.array([-1.5, -np.inf]), np.array([1e300, 2.0]), dtype=np.float64)
+    narrow = spaces.Box(np.array([-1.5, -np.inf], np.float32), np.array([np.inf, 2.0], np.float32))
+    assert single_precision_space(wide) == narrow
+    assert single_precision_space(spaces.Dict({"x": wide, "i": IMAGE})) == spaces.Dict({"x": narrow, "i": IMAGE})
+    for space in (narrow, IMAGE, spaces.Discrete(3, start=-1), spaces.MultiBinary(3)):
+        assert single_precision_space(space) is space

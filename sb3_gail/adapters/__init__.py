@@ -1,6 +1,7 @@
 """Adapters for what stands around GAIL: behavioural cloning and other libraries, which are imported only where used."""
 
 from sb3_gail.adapters.bc import BCResult, pretrain_bc
+from sb3_gail.adapters.envpool import EnvPoolVecEnv
 from sb3_gail.adapters.imitation import (
     RewardNetNetwork,
     from_imitation_trajectories,
@@ -11,6 +12,7 @@ from sb3_gail.adapters.imitation import (
 
 __all__ = [
     "BCResult",
+    "EnvPoolVecEnv",
     "RewardNetNetwork",
     "from_imitation_trajectories",
     "from_imitation_transitions",

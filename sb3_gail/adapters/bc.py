@@ -204,7 +204,7 @@ def _fit(
                 best_epoch = epoch
                 continue
             validation_losses.append(batches.loss(held_out))
-            progress.set_postfix(training=training_losses[-1], held_out=validation_losses[-1])
+            progress.set_postfix(training=training_losses[-1], held_out=validation_losses[-1], refresh=False)
             if validation_losses[-1] <= min(validation_losses):
                 best_epoch, best_weights = epoch, copy.deepcopy(policy.state_dict())
             elif epoch - best_epoch >= patience:

@@ -1,0 +1,77 @@
+"""The adversaries that have a name on the command line, with the settings we give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, Literal
+
+from sb3_gail.adversaries import (
+    AIRL,
+    Adversary,
+    AIRLConfig,
+    Discriminator,
+    DiscriminatorConfig,
+    FeatureMatching,
+    GameTheoreticApprenticeship,
+    LinearAdversary,
+)
+from sb3_gail.adversaries.linear import SIGNS
+from sb3_gail.demonstrations import Demonstrations
+
+AdversaryName = Literal["gail", "airl", "fem", "gtal"]
+
+_NETWORKS: dict[str, tuple[type[Discriminator], type[DiscriminatorConfig]]] = {
+    "gail": (Discriminator, DiscriminatorConfig),
+    "airl": (AIRL, AIRLConfig),
+}
+_LINEAR: dict[str, type[LinearAdversary]] = {"fem": FeatureMatching, "gtal": GameTheoreticApprenticeship}
+_LINEAR_SETTINGS = {"fem": ["sign"], "gtal": ["sign", "multiplicative_iterations"]}
+
+
+def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a named adversary, its own defaults where nothing else is said.
+
+    Raises:
+        ValueError: If there is no adversary of that name, it has no such setting, or the setting is out of range.
+    """
+    if name not in (*_NETWORKS, *_LINEAR):
+        raise ValueError(f"adversary must be one of {', '.join((*_NETWORKS, *_LINEAR))}, got {name!r}")
+    known = [each.name for each in fields(_NETWORKS[name][1])] if name in _NETWORKS else _LINEAR_SETTINGS[name]
+    unknown = [setting for setting in overrides if setting not in known]
+    if unknown:
+        raise ValueError(f"{name} has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
+    if name in _NETWORKS:
+        return asdict(_NETWORKS[name][1](**overrides))
+    if overrides.get("sign", SIGNS[0]) not in SIGNS:
+        raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {overrides['sign']!r}")
+    return dict(overrides)
+
+
+def adversary_settings(
+    name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any], *, gamma: float
+) -> dict[str, Any]:
+    """Our settings of a named adversary for some demonstrations and a learner with some of them replaced.
+
+    A linear reward has one sign. Where most of the expert's episodes terminate, it ends them itself (it reaches a
+    goal), and each step costs; where most go on to a time limit, an end is a failure, and each step pays.
+
+    Args:
+        name: The adversary's.
+        demonstrations: What is imitated.
+        overrides: The settings that differ from ours.
+        gamma: The learner's discount.
+    """
+    if name in _NETWORKS:
+        return {"gamma": gamma, **overrides}
+    ends_itself = demonstrations.whole.terminated.mean() > 0.5
+    return {"sign": "negative" if ends_itself else "positive", **overrides}
+
+
+def make_adversary(
+    name: str, demonstrations: Demonstrations, settings: Mapping[str, Any], *, device: str = "auto"
+) -> Adversary:
+    """A fresh adversary, with all settings that `adversary_settings` gave."""
+    if name in _NETWORKS:
+        return _NETWORKS[name][0].from_demonstrations(demonstrations, device=device, **settings)
+    return _LINEAR[name].from_demonstrations(demonstrations, **settings)

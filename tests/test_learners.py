@@ -1,0 +1,157 @@
+"""Named learners, and what they train on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from sb3_contrib import TRPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from sb3_gail import learners
+from sb3_gail.adapters import EnvPoolVecEnv
+from sb3_gail.learners import VecEnvKind, choose_vec_env, learner_settings, make_venv
+from sb3_gail.runs import load_agent, make_model, resume, train, train_expert
+from sb3_gail.settings import ExpertSettings, TrainSettings
+
+SMALL: dict[str, Any] = {
+    "env": "Hopper-v5",
+    "total_timesteps": 256,
+    "n_envs": 4,
+    "learner": {"n_steps": 64},
+    "trajectories": 1,
+    "eval_freq": 256,
+    "n_eval_episodes": 2,
+    "checkpoint_freq": 256,
+}
+
+
+@pytest.fixture
+def no_envpool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were not installed."""
+    monkeypatch.setitem(sys.modules, "envpool", None)
+
+
+def unwrapped(venv: VecEnv | None) -> VecEnv:
+    """What is inside all wrappers."""
+    assert venv is not None
+    return venv.unwrapped
+
+
+def test_overrides_are_checked() -> None:
+    assert learner_settings("ppo", {"gamma": 0.5})["gamma"] == 0.5
+    with pytest.raises(ValueError, match="ppo has no setting 'gama'"):
+        learner_settings("ppo", {"gama": 0.5})
+    with pytest.raises(ValueError, match="algorithm must be one of trpo, ppo, a2c, sac, got 'dqn'"):
+        learner_settings("dqn", {})
+
+
+def test_copies_have_following_seeds() -> None:
+    venv = make_venv("CartPole-v1", n_envs=3, seed=4)
+    assert isinstance(venv, DummyVecEnv)
+    observations: Any = venv.reset()
+    for copy in range(3):
+        assert observations[copy].tolist() == gym.make("CartPole-v1").reset(seed=4 + copy)[0].tolist()
+
+
+@pytest.mark.parametrize("vec_env", ["auto", "dummy"])
+def test_unknown_environment_is_refused(vec_env: VecEnvKind) -> None:
+    with pytest.raises(ValueError, match="expected the id of a Gymnasium environment, got 'Nothing-v0'"):
+        make_venv("Nothing-v0", n_envs=1, seed=0, vec_env=vec_env)
+
+
+@pytest.mark.usefixtures("no_envpool")
+def test_without_envpool_auto_is_dummy() -> None:
+    assert choose_vec_env("CartPole-v1", "auto") == "dummy"
+    assert isinstance(make_venv("CartPole-v1", n_envs=1, seed=0, vec_env="auto"), DummyVecEnv)
+    with pytest.raises(ImportError, match=r"sb3-gail\[envpool\]"):
+        make_venv("CartPole-v1", n_envs=1, seed=0, vec_env="envpool")
+
+
+@pytest.mark.parametrize(("has", "chosen"), [(True, "envpool"), (False, "dummy")])
+def test_auto_is_envpool_where_it_has_the_environment(has: bool, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "envpool_has", lambda env_id: has)
+    assert choose_vec_env("CartPole-v1", "auto") == chosen
+    assert choose_vec_env("CartPole-v1", "dummy") == "dummy"
+    assert choose_vec_env("CartPole-v1", "envpool") == "envpool"
+
+
+def test_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="vec_env must be one of auto, envpool, dummy, got 'subproc'"):
+        TrainSettings(vec_env="subproc")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("no_envpool")
+def test_run_without_envpool_says_and_records_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {**SMALL, "env": "CartPole-v1"}
+    run = train(TrainSettings(**settings, run_dir=tmp_path / "run"), progress=True)
+    assert run.settings.vec_env == "dummy"
+    assert "4 environments of CartPole-v1 in DummyVecEnv (--vec-env dummy)" in capsys.readouterr().out
+
+
+class TestEnvPool:
+    @pytest.fixture(autouse=True)
+    def _envpool(self) -> None:
+        pytest.importorskip("envpool")
+        pytest.importorskip("mujoco")
+
+    def test_auto_takes_it(self) -> None:
+        venv = make_venv("Hopper-v5", n_envs=3, seed=0, vec_env="auto")
+        assert isinstance(venv, EnvPoolVecEnv)
+        assert venv.num_envs == 3
+        model, _ = make_model(TrainSettings(**SMALL))
+        assert isinstance(unwrapped(model.get_env()), EnvPoolVecEnv)
+
+    @pytest.mark.parametrize("env_id", ["Hopper-v5", "CartPole-v1"])
+    def test_run_says_records_and_repeats_it(
+        self, env_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        settings = {**SMALL, "env": env_id}
+        run = train(TrainSettings(**settings, run_dir=tmp_path / "run"), progress=True)
+        assert f"4 environments of {env_id} in EnvPool (--vec-env envpool)" in capsys.readouterr().out
+        assert json.loads((run.path / "settings.json").read_text())["vec_env"] == "envpool"
+        again = train(TrainSettings(**settings, run_dir=tmp_path / "again"))
+        assert again.evaluation == run.evaluation
+
+    def test_resumed_run_keeps_what_it_began_with(self, tmp_path: Path) -> None:
+        kinds: tuple[VecEnvKind, ...] = ("envpool", "dummy")
+        for kind in kinds:
+            run = train(TrainSettings(**SMALL, vec_env=kind, run_dir=tmp_path / kind))
+            run.model.unlink()
+            resumed = resume(run.path)
+            assert resumed.settings.vec_env == kind
+            assert resumed.evaluation == run.evaluation
+
+    def test_expert_records_it(self, tmp_path: Path) -> None:
+        settings = ExpertSettings(
+            env="Hopper-v5", total_timesteps=128, n_envs=2, learner={"n_steps": 64}, run_dir=tmp_path / "run"
+        )
+        assert train_expert(settings).settings.vec_env == "envpool"
+
+    @pytest.mark.parametrize("kind", ["envpool", "dummy"])
+    def test_agents_load_on_either(self, kind: VecEnvKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = train(TrainSettings(**SMALL, vec_env=kind, run_dir=tmp_path / "run"))
+        own = unwrapped(load_agent(run.path).get_env())
+        assert isinstance(own, EnvPoolVecEnv if kind == "envpool" else DummyVecEnv)
+        by_file = load_agent(run.model, env="Hopper-v5", algorithm="trpo").get_env()
+        assert isinstance(unwrapped(by_file), DummyVecEnv)
+        other = EnvSpec("Other-v0", entry_point=gym.spec("Hopper-v5").entry_point, max_episode_steps=1000)
+        monkeypatch.setitem(gym.registry, "Other-v0", other)
+        by_other_id = load_agent(run.path, env="Other-v0").get_env()
+        assert isinstance(unwrapped(by_other_id), DummyVecEnv)
+
+    def test_models_load_on_the_other_width_of_floats(self, tmp_path: Path) -> None:
+        for number, venv in enumerate((EnvPoolVecEnv("Hopper-v5", 2), make_venv("Hopper-v5", n_envs=2, seed=0))):
+            TRPO("MlpPolicy", venv, n_steps=64).save(tmp_path / f"{number}.zip")
+            agent = load_agent(tmp_path / f"{number}.zip", env="Hopper-v5", algorithm="trpo")
+            assert isinstance(unwrapped(agent.get_env()), DummyVecEnv)
+
+    def test_agents_do_not_load_on_other_spaces(self, tmp_path: Path) -> None:
+        run = train(TrainSettings(**SMALL, run_dir=tmp_path / "run"))
+        with pytest.raises(ValueError, match="same shape"):
+            load_agent(run.path, env="Walker2d-v5")
