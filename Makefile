@@ -3,6 +3,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 # The benchmarks' demonstrations, <env>.npz each; what ships with the package is not enough for all of them.
 DEMONSTRATIONS ?= $(wildcard ../shared/demos)
+# The values of the paper's own table, to stand beside ours.
+PAPER ?= $(wildcard ../shared/paper/table3.csv)
 
 # Small networks are slower on many threads than on one.
 export OMP_NUM_THREADS ?= 1
@@ -11,7 +13,7 @@ DEMO := .venv/installed-demo
 DEV := .venv/installed-dev
 OLDEST := .venv-oldest/installed
 
-.PHONY: help demo test test-oldest lint format bench clean
+.PHONY: help demo test test-oldest lint format bench paper-table clean
 
 help:  ## Say what each target does.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +39,10 @@ format: $(DEV)  ## Format and repair what ruff can.
 bench: $(DEV)  ## The numbers in the documentation, printed as a table.
 	.venv/bin/python benchmarks/main_path.py $(if $(DEMONSTRATIONS),--demonstrations $(DEMONSTRATIONS))
 
+paper-table: $(DEV)  ## Every cell of the paper's table that is not done yet (days; it can be interrupted), and its page.
+	.venv/bin/python benchmarks/paper_table.py $(if $(DEMONSTRATIONS),--demonstrations $(DEMONSTRATIONS)) $(CELLS)
+	.venv/bin/python benchmarks/render.py $(if $(PAPER),--paper $(PAPER))
+
 clean:  ## Remove both environments.
 	rm -rf .venv .venv-oldest
 
@@ -49,7 +55,7 @@ $(DEMO): .venv/bin/python pyproject.toml constraints.txt
 
 # The imitation library's requirements cannot resolve beside the current stack, but its code runs there.
 $(DEV): $(DEMO)
-	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[all,dev]'
+	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[all,dev,benchmarks]'
 	.venv/bin/python -m pip install --quiet -c constraints.txt --no-deps imitation
 	touch $@
 
