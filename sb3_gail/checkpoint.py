@@ -53,6 +53,7 @@ def save_checkpoint(path: str | Path, callback: GAILCallback) -> None:
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open("model.zip", "w", force_zip64=True) as file:
             file.write(_bytes_of(model.save))
+        archive.writestr("algorithm.txt", type(model).__name__)
         _write(archive, "adversary.pt", callback.adversary.state_dict())
         _write(archive, "normalisation.pt", _normalisation(model.get_vec_normalize_env()))
         _write(archive, "replay.pt", [_tensors(rollout.to_arrays()) for rollout in callback.replay])
@@ -84,7 +85,8 @@ def load_checkpoint(
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no checkpoint, or `env` has a `VecNormalize` and the run had none, or the other way round.
+        ValueError: If it is no checkpoint, or one of another algorithm or adversary, or `env` has a `VecNormalize` and
+            the run had none, or the other way round.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -98,9 +100,12 @@ def load_checkpoint(
         broken = archive.testzip()
         if broken is not None:
             raise ValueError(f"expected a whole checkpoint, got a file whose {broken!r} was altered: {path}")
+        saved = archive.read("algorithm.txt").decode()
+        if saved != algorithm.__name__:
+            raise ValueError(f"expected a checkpoint of {algorithm.__name__}, got one of {saved}: {path}")
         model = algorithm.load(io.BytesIO(archive.read("model.zip")), env=env, **kwargs)
-        _restore_normalisation(model.get_vec_normalize_env(), _read(archive, "normalisation.pt"))
         callback.adversary.load_state_dict(_read(archive, "adversary.pt"))
+        _restore_normalisation(model.get_vec_normalize_env(), _read(archive, "normalisation.pt"))
         callback.replay.clear()
         for arrays in _read(archive, "replay.pt"):
             callback.replay.append(Transitions.from_arrays({name: rows.numpy() for name, rows in arrays.items()}))

@@ -144,6 +144,21 @@ class TransitionEncoder(nn.Module):
         narrowed.mean, narrowed.scale = self.mean[columns], self.scale[columns]
         return narrowed
 
+    def check_spaces(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        """Raises a `ValueError` if transitions with such spaces cannot be encoded."""
+        for name, leaves, space in (
+            ("observations", self.observation_leaves, observation_space),
+            ("actions", self.action_leaves, action_space),
+        ):
+            ours = {leaf.key: (type(leaf.raw_space), leaf.raw_space.shape, leaf.size) for leaf in leaves}
+            theirs = {leaf.key: (type(leaf.raw_space), leaf.raw_space.shape, leaf.size) for leaf in _leaves(space)}
+            if ours != theirs:
+                expected = {leaf.key: leaf.raw_space for leaf in leaves}
+                raise ValueError(
+                    f"expected an environment whose {name} are like those of the demonstrations that this was made "
+                    f"with, {expected.get(None, expected)}, got {space}; make it with this environment's demonstrations"
+                )
+
     def forward(self, transitions: Transitions) -> Tensor:
         """`[B, D]` float32 on the encoder's device."""
         columns = [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from sb3_gail import Demonstrations, Discriminator, DiscriminatorConfig, Transitions
 from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.transitions import Array
+from sb3_gail.wrappers import GAILRewardWrapper
 
 N_STATES, N_ACTIONS = 3, 2
 # How often each state and action occurs among 60 transitions of either side.
@@ -397,8 +400,79 @@ def test_its_file_holds_plain_numbers_alone(tmp_path: Path) -> None:
 
 def test_a_state_of_other_shapes_is_refused() -> None:
     demonstrations = demonstrations_of(Scripted())
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        small(demonstrations).load_state_dict(small(demonstrations, hidden_sizes=(9,)).state_dict())
+    state = small(demonstrations).state_dict()
+    state["network"] = small(demonstrations, hidden_sizes=(9,)).state_dict()["network"]
+    with pytest.raises(ValueError, match="expected a state with tensors of the shapes"):
+        small(demonstrations).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"reward": "log_d"}, {"activation": "relu"}, {"absorbing_states": False}, {"inputs": "s"}, {"hidden_sizes": (9,)}],
+)
+def test_a_state_of_other_settings_is_refused(settings: dict[str, Any]) -> None:
+    demonstrations = demonstrations_of(Scripted())
+    discriminator = small(demonstrations)
+    before = discriminator.logits(demonstrations.transitions())
+    with pytest.raises(ValueError, match="expected the state of a discriminator with the settings"):
+        discriminator.load_state_dict(small(demonstrations, **settings).state_dict())
+    torch.testing.assert_close(discriminator.logits(demonstrations.transitions()), before, rtol=0, atol=0)
+
+
+def test_a_state_pays_the_same_in_a_discriminator_of_other_demonstrations() -> None:
+    whole = demonstrations_of(Scripted(), n_episodes=3)
+    trained, other = small(whole, gamma=0.9), small(whole.take(1))
+    rollout = whole.transitions()[:]
+    terminated = dataclasses.replace(rollout, terminated=np.arange(len(rollout)) % 3 == 0)
+    trained.update(terminated, whole.transitions(), progress_remaining=1.0)
+    other.load_state_dict(trained.state_dict())
+    torch.testing.assert_close(other.reward(terminated), trained.reward(terminated), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_sizes": 64}, "hidden_sizes must be a tuple of widths"),
+        ({"learning_rate": "x"}, "learning_rate must be a number, got 'x'"),
+        ({"gradient_penalty": None}, "gradient_penalty must be a number, got None"),
+        ({"reward": lambda logits: logits.numpy()}, r"reward must map logits .* to a tensor"),
+    ],
+)
+def test_settings_of_other_types_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        DiscriminatorConfig(**settings)
+
+
+def test_a_reward_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"as many rewards \[B\], got the shape \(3, 1\)"):
+        DiscriminatorConfig(reward=lambda logits: logits[:, None])
+
+
+def test_what_is_no_demonstrations_or_no_factory_is_refused() -> None:
+    with pytest.raises(TypeError, match="demonstrations must be Demonstrations"):
+        Discriminator.from_demonstrations("hopper.npz")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="network must be a function of the encoder"):
+        small(demonstrations_of(Scripted()), network=torch.nn.Linear(2, 1))
+
+
+def test_an_environment_of_other_spaces_is_refused() -> None:
+    discriminator = small(demonstrations_of(Scripted()))
+    env = gym.make("CartPole-v1")
+    with pytest.raises(ValueError, match="expected an environment whose actions are like those"):
+        discriminator.check_spaces(env.observation_space, env.action_space)
+    with pytest.raises(ValueError, match="expected an environment whose actions are like those"):
+        GAILRewardWrapper(env, discriminator)
+
+
+def test_the_learners_discount_is_taken_over() -> None:
+    demonstrations = demonstrations_of(Scripted())
+    given, told = small(demonstrations, gamma=0.5), small(demonstrations)
+    told.load_state_dict(given.state_dict() | {"absorbing": told.state_dict()["absorbing"]})
+    told.use_discount(0.5)
+    rollout = dataclasses.replace(demonstrations.transitions()[:], terminated=np.ones(len(demonstrations), bool))
+    torch.testing.assert_close(told.reward(rollout), given.reward(rollout))
+    with pytest.raises(ValueError, match=r"a gamma below 1, got 1\.0"):
+        told.use_discount(1.0)
 
 
 DUPLICATES: dict[str, Callable[[Discriminator], Discriminator]] = {

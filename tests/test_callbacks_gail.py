@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,16 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnMaxEpisodes,
 )
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecEnv,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
 from torch import Tensor
 
 from sb3_gail import Demonstrations, Discriminator, Transitions
@@ -815,3 +824,38 @@ def test_steps_that_the_learner_does_not_see_are_noticed() -> None:
     model = make_learner("PPO", venv)
     with pytest.raises(ValueError, match=r"expected unscored steps to pay 0, got .* put it inside"):
         model.learn(12, callback=GAILCallback(adversary, demonstrations_of(Scripted())))
+
+
+@pytest.mark.parametrize("backend", ["dummy", "subproc"])
+@pytest.mark.parametrize("monitor", ["gym", "vec"])
+@pytest.mark.parametrize("wrapper", ["gym", "vec"])
+def test_a_monitor_outside_shows_true_returns_as_well(wrapper: str, monitor: str, backend: str) -> None:
+    adversary = ScriptedAdversary()
+
+    def make() -> gym.Env[Any, Any]:
+        env: gym.Env[Any, Any] = Scripted(lengths=(3,))
+        if wrapper == "gym":
+            env = GAILRewardWrapper(env, adversary)
+        return Monitor(env) if monitor == "gym" else env
+
+    venv: VecEnv = DummyVecEnv([make]) if backend == "dummy" else SubprocVecEnv([make], start_method="fork")
+    venv = GAILRewardVecWrapper(venv, adversary) if wrapper == "vec" else venv
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The environment is already wrapped with a `Monitor`")
+        venv = VecMonitor(venv) if monitor == "vec" else venv
+    truth = demonstrations_of(Scripted(lengths=(3,)), n_episodes=1)
+    model = make_learner("PPO", venv)
+    model.learn(6, callback=GAILCallback(adversary, truth))
+    returns = [episode["r"] for episode in model.ep_info_buffer or ()]
+    venv.close()
+    assert len(returns) == 2
+    assert all(value != 0.0 for value in returns)
+    assert returns == pytest.approx(_returns_without_gail(model.seed), rel=1e-6)
+
+
+def _returns_without_gail(seed: int | None) -> list[float]:
+    """Of the same first rollout on the bare environment."""
+    model = make_learner("PPO", DummyVecEnv([lambda: Monitor(Scripted(lengths=(3,)))]))
+    assert model.seed == seed
+    model.learn(6)
+    return [episode["r"] for episode in model.ep_info_buffer or ()]

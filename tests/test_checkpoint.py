@@ -235,3 +235,14 @@ def test_a_process_killed_while_writing_leaves_the_last_file(tmp_path: Path) -> 
     assert finished.returncode == -signal.SIGKILL, finished.stderr
     assert finished.stdout.split() == ["first", "killing"]
     assert load(path).num_timesteps == 12
+
+
+def test_a_checkpoint_of_another_algorithm_is_refused(tmp_path: Path) -> None:
+    demonstrations = demonstrations_of(Scripted())
+    adversary = discriminator_of(demonstrations)
+    gail = GAILCallback(adversary, demonstrations)
+    with wrapped_copies(adversary, wrapper="vec") as venv:
+        make_learner("TRPO", venv).learn(12, callback=gail)
+        save_checkpoint(tmp_path / "run.zip", gail)
+        with pytest.raises(ValueError, match="expected a checkpoint of PPO, got one of TRPO"):
+            load_checkpoint(tmp_path / "run.zip", PPO, venv, gail)

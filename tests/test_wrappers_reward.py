@@ -208,3 +208,8 @@ def test_a_discriminator_scores_single_steps_as_it_scores_batches() -> None:
     rewards, truths = zip(*[(reward, truth) for reward, truth, _ in steps(env, 12)], strict=True)
     expected = discriminator.reward(transitions_of(truths))
     torch.testing.assert_close(torch.tensor(rewards), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_other_kind_of_environment_is_refused() -> None:
+    with pytest.raises(TypeError, match="GAILRewardVecWrapper"):
+        GAILRewardWrapper(DummyVecEnv([lambda: gym.make("CartPole-v1")]), ScriptedAdversary())  # type: ignore[arg-type]

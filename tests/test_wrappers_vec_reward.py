@@ -172,3 +172,8 @@ def test_it_refuses_what_does_not_belong_inside() -> None:
         GAILRewardVecWrapper(DummyVecEnv([lambda: GAILRewardWrapper(Scripted(), adversary)]), adversary)
     with pytest.raises(ValueError, match=r"got environments with NormalizeObservation inside"):
         GAILRewardVecWrapper(DummyVecEnv([lambda: gym.wrappers.NormalizeObservation(Scripted())]), adversary)
+
+
+def test_the_other_kind_of_environment_is_refused() -> None:
+    with pytest.raises(TypeError, match="GAILRewardWrapper"):
+        GAILRewardVecWrapper(gym.make("CartPole-v1"), ScriptedAdversary())  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ class AbsorbingState:
 
     def __init__(self, *, expert_rate: float, gamma: float) -> None:
         self.gamma = gamma
-        self.expert_share = self._share(expert_rate)
+        self._expert_rate = expert_rate
         self._steps = 0.0
         self._terminations = 0.0
 
@@ -46,29 +46,39 @@ class AbsorbingState:
     @property
     def logit(self) -> float:
         """Of the absorbing state."""
-        return math.log(self.expert_share / self._policy_share)
+        return math.log(self._expert_share / self._policy_share)
 
     @property
     def other_logits_lack(self) -> float:
         """What is to be added to logits of a discriminator that was trained on the other states alone."""
-        return math.log((1 - self.expert_share) / (1 - self._policy_share))
+        return math.log((1 - self._expert_share) / (1 - self._policy_share))
 
     def value(self, reward: RewardFunction) -> float:
         """The discounted reward of staying there for good, seen from the step that leads there."""
         return self.gamma / (1 - self.gamma) * float(reward(torch.tensor([self.logit]))[0])
 
     def state_dict(self) -> dict[str, float]:
-        """What was counted."""
-        return {"steps": self._steps, "terminations": self._terminations}
+        """What was counted, on both sides."""
+        return {
+            "expert_rate": self._expert_rate,
+            "gamma": self.gamma,
+            "steps": self._steps,
+            "terminations": self._terminations,
+        }
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Takes over a `state_dict`."""
+        self._expert_rate, self.gamma = state["expert_rate"], state["gamma"]
         self._steps, self._terminations = state["steps"], state["terminations"]
+
+    @property
+    def _expert_share(self) -> float:
+        return self._share(self._expert_rate)
 
     @property
     def _policy_share(self) -> float:
         """The expert's, before anything is known of the policy's."""
-        return self._share(self._terminations / self._steps) if self._steps else self.expert_share
+        return self._share(self._terminations / self._steps) if self._steps else self._expert_share
 
     def _share(self, rate: float) -> float:
         """Of the absorbing state among all steps, if it takes `1 / (1 - gamma)` of them for each termination."""

@@ -11,7 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sb3_gail.adversaries.discriminator import Discriminator, DiscriminatorConfig, make_network
+from sb3_gail.adversaries.discriminator import (
+    Discriminator,
+    DiscriminatorConfig,
+    check_demonstrations,
+    make_network,
+)
 from sb3_gail.adversaries.frozen import FrozenReward
 from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.losses import gradient_penalty
@@ -126,6 +131,7 @@ class AIRL(Discriminator):
             network: Makes `g` and `h`, each from what encodes its input, other than the settings describe.
             **settings: Those of `AIRLConfig`.
         """
+        check_demonstrations(demonstrations)
         config = AIRLConfig(**settings)
         encoder = TransitionEncoder(
             demonstrations, inputs=_ENCODED[config.inputs], smallest_deviation=config.smallest_deviation
@@ -149,6 +155,10 @@ class AIRL(Discriminator):
                     f"AIRL needs log_prob of the {side}'s transitions, got none; GAILCallback fills it in on both sides"
                 )
         return super().update(policy, expert, progress_remaining=progress_remaining)
+
+    def use_discount(self, gamma: float) -> None:
+        """Takes over the learner's discount, for the potential."""
+        self.network.gamma = gamma
 
     def reward_only(self) -> FrozenReward:
         """A copy of `g` alone, as it is now, to train a fresh agent on."""

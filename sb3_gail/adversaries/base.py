@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import torch
+from gymnasium import Space
 from torch import Tensor
 
 from sb3_gail.files import replacing
@@ -54,6 +55,12 @@ class Adversary(ABC):
         Returns:
             Metrics over the whole iteration; arrays are for histograms.
         """
+
+    def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:  # noqa: B027
+        """Raises a `ValueError` if transitions of such an environment do not fit; by default all do."""
+
+    def use_discount(self, gamma: float) -> None:  # noqa: B027
+        """Takes over the learner's discount, where the reward depends on it; `GAILCallback` tells it."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import Space
 from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from sb3_gail.adversaries.absorbing import AbsorbingState
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.adversaries.networks import ACTIVATIONS, LogitNetwork
 from sb3_gail.adversaries.pieces import in_pieces
+from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.encoder import INPUTS, TransitionEncoder
 from sb3_gail.losses import (
     AdversarialLoss,
@@ -28,9 +30,6 @@ from sb3_gail.losses import (
 )
 from sb3_gail.rewards import RewardFunction, reward_function
 from sb3_gail.transitions import Array, Transitions
-
-if TYPE_CHECKING:
-    from sb3_gail.demonstrations import Demonstrations
 
 Scheduled = float | Callable[[float], float]
 """A number, or SB3's `Schedule`: a function of the progress remaining (1 at the start, 0 at the end)."""
@@ -60,7 +59,8 @@ class DiscriminatorConfig:
         absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
             worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
             It needs logits that are log ratios of densities, so it has no effect with another loss than `"bce"`.
-        gamma: The learner's discount, which says for how long the absorbing state counts.
+        gamma: The learner's discount, which says for how long the absorbing state counts. `GAILCallback` sets it to the
+            learner's own, whatever is given here.
     """
 
     inputs: str = "sa"
@@ -83,16 +83,23 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         _check_choice("inputs", self.inputs, INPUTS)
         _check_choice("activation", self.activation, ACTIVATIONS)
-        reward_function(self.reward)
+        _check_reward(self.reward)
         loss_function(self.loss)
+        if not isinstance(self.hidden_sizes, Sequence) or isinstance(self.hidden_sizes, str):
+            raise TypeError(f"hidden_sizes must be a tuple of widths, such as (128, 128), got {self.hidden_sizes!r}")
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes must be positive widths, at least one, got {self.hidden_sizes!r}")
         for name in ("batch_size", "transitions_per_step"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a positive whole number, got {getattr(self, name)!r}")
+            count = getattr(self, name)
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(f"{name} must be a positive whole number, got {count!r}")
         for name in ("entropy_bonus", "weight_decay", "smallest_deviation", "learning_rate", "gradient_penalty"):
             number = getattr(self, name)
-            if not callable(number) and not 0 <= number < float("inf"):
+            if name in ("learning_rate", "gradient_penalty") and callable(number):
+                continue
+            if not isinstance(number, (int, float)) or isinstance(number, bool):
+                raise TypeError(f"{name} must be a number, got {number!r}")
+            if not 0 <= number < float("inf"):
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
         if not 0 <= self.gamma < 1:
             raise ValueError(f"gamma must lie in [0, 1), got {self.gamma!r}")
@@ -161,6 +168,7 @@ class Discriminator(Adversary):
             network: Makes another network than the MLP (or CNN) that the settings describe, `[B, D] -> [B]`.
             **settings: Those of `DiscriminatorConfig`.
         """
+        check_demonstrations(demonstrations)
         config = DiscriminatorConfig(**settings)
         encoder = TransitionEncoder(demonstrations, inputs=config.inputs, smallest_deviation=config.smallest_deviation)
         whole = demonstrations.whole
@@ -220,9 +228,27 @@ class Discriminator(Adversary):
             metrics["absorbing_logit"] = self._absorbing.logit
         return metrics
 
+    def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Raises a `ValueError` if the demonstrations that this was made with had other spaces."""
+        self.encoder.check_spaces(observation_space, action_space)
+
+    def use_discount(self, gamma: float) -> None:
+        """Takes over the learner's discount, for the absorbing state.
+
+        Raises:
+            ValueError: If it is 1: an absorbing state would be worth infinitely much.
+        """
+        if self._pays_absorbing and not 0 <= gamma < 1:
+            raise ValueError(
+                f"expected a learner with a gamma below 1, got {gamma}; or make the discriminator with "
+                f"absorbing_states=False"
+            )
+        self._absorbing.gamma = gamma
+
     def state_dict(self) -> dict[str, Any]:
         """Network, normaliser, optimiser, and what short rollouts left for the next step."""
         return {
+            "settings": _what_state_depends_on(self.config),
             "network": self.network.state_dict(),
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -234,11 +260,16 @@ class Discriminator(Adversary):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over a `state_dict` of a discriminator with the same shapes.
+        """Takes over a `state_dict` of a discriminator with the same settings, demonstrations' spaces and network.
 
         Raises:
-            RuntimeError: If the shapes differ (torch's message names them).
+            ValueError: If it is another's; then nothing is taken over.
         """
+        saved, ours = state.get("settings"), _what_state_depends_on(self.config)
+        if saved != ours:
+            raise ValueError(f"expected the state of a discriminator with the settings {ours}, got one with {saved}")
+        _check_shapes(self.network, state["network"])
+        _check_shapes(self.encoder, state["encoder"])
         self.network.load_state_dict(state["network"])
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -313,6 +344,11 @@ def make_network(
     encoder: TransitionEncoder, config: DiscriminatorConfig, network: Callable[[TransitionEncoder], nn.Module] | None
 ) -> nn.Module:
     """The network that the settings describe, or the one that the caller makes."""
+    if isinstance(network, nn.Module):
+        raise TypeError(
+            f"network must be a function of the encoder that makes a network, got a {type(network).__name__}; give "
+            f"`lambda encoder: ...`, and RewardNetNetwork(encoder, reward_net) for a RewardNet of the imitation library"
+        )
     if network is not None:
         return network(encoder)
     return LogitNetwork(
@@ -336,6 +372,42 @@ def _summary(steps: list[dict[str, Tensor]]) -> dict[str, float | Array]:
         "expert_logits": expert_logits,
         "policy_logits": policy_logits,
     }
+
+
+def check_demonstrations(demonstrations: object) -> None:
+    """Raises a `TypeError` unless these are `Demonstrations`."""
+    if not isinstance(demonstrations, Demonstrations):
+        raise TypeError(
+            f"demonstrations must be Demonstrations, such as Demonstrations.load(path), got "
+            f"{type(demonstrations).__name__}"
+        )
+
+
+def _check_reward(reward: str | RewardFunction) -> None:
+    probe = reward_function(reward)(torch.zeros(3))
+    if not isinstance(probe, Tensor):
+        raise TypeError(f"reward must map logits [B] to a tensor [B], got {type(probe).__name__}")
+    if probe.shape != (3,):
+        raise ValueError(
+            f"reward must map logits [B] to as many rewards [B], got the shape {tuple(probe.shape)} for (3,)"
+        )
+
+
+def _what_state_depends_on(config: DiscriminatorConfig) -> dict[str, Any]:
+    """The settings without which weights mean something else, in plain types."""
+    names = ("inputs", "reward", "hidden_sizes", "activation", "spectral_norm", "loss", "absorbing_states")
+    values = {name: getattr(config, name) for name in names}
+    return {
+        name: list(value) if isinstance(value, tuple) else getattr(value, "__qualname__", value)
+        for name, value in values.items()
+    }
+
+
+def _check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    ours = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if ours != theirs:
+        raise ValueError(f"expected a state with tensors of the shapes {ours}, got {theirs}")
 
 
 def _at(scheduled: Scheduled, progress_remaining: float) -> float:

@@ -84,6 +84,9 @@ class _InsideEach(Collection):
         self._venv.env_method("load_adversary_state", adversary.state_dict())
 
 
+_WRAPPERS = (gym.wrappers.TimeLimit, gym.wrappers.NormalizeReward)
+
+
 class _ChangesInterface(type):
     """Recognises wrappers that lie outside a `GAILRewardWrapper` and change what it saw, paid or took for an episode.
 
@@ -92,7 +95,7 @@ class _ChangesInterface(type):
     """
 
     def __instancecheck__(cls, env: Any) -> bool:
-        kinds = (gym.ActionWrapper, gym.ObservationWrapper, gym.RewardWrapper, gym.wrappers.TimeLimit)
+        kinds = (gym.ActionWrapper, gym.ObservationWrapper, gym.RewardWrapper, *_WRAPPERS)
         return isinstance(env, kinds) and is_wrapped(env.env, GAILRewardWrapper)
 
 

@@ -63,6 +63,8 @@ class GAILCallback(BaseCallback):
                 f"demonstrations must be Demonstrations, such as Demonstrations.load(path), got "
                 f"{type(demonstrations).__name__}"
             )
+        if not isinstance(replay_rollouts, int):
+            raise TypeError(f"replay_rollouts must be a whole number, got {replay_rollouts!r}")
         if replay_rollouts < 0:
             raise ValueError(f"replay_rollouts must be at least 0, got {replay_rollouts}")
         self.adversary = adversary
@@ -82,6 +84,8 @@ class GAILCallback(BaseCallback):
             )
         self._collection = find_collection(self.training_env, self.adversary)
         self.demonstrations.check_spaces(*self._collection.spaces)
+        self.adversary.check_spaces(*self._collection.spaces)
+        self.adversary.use_discount(self.model.gamma)
         vec_normalize = self.model.get_vec_normalize_env()
         pays_normalised = vec_normalize is not None and vec_normalize.norm_reward
         self._return_statistics = _ReturnStatistics(vec_normalize) if vec_normalize and pays_normalised else None
@@ -102,6 +106,9 @@ class GAILCallback(BaseCallback):
             )
         if self._return_statistics is not None:
             self._return_statistics.undo_step()
+        for info in self.locals["infos"]:
+            if "env_episode" in info:
+                info["episode"] = info["env_episode"]  # a Monitor outside counted the unscored zeros
         self._collection.step(self.locals["infos"])
         return True
 

@@ -39,9 +39,15 @@ class GAILRewardWrapper(Monitor[Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env[Any, Any], adversary: Adversary) -> None:
+        if not isinstance(env, gym.Env):
+            raise TypeError(
+                f"env must be a Gymnasium environment, got {type(env).__name__}; around SB3's vectorised ones belongs "
+                f"GAILRewardVecWrapper"
+            )
         RecordConstructorArgs.__init__(self, adversary=adversary)
         Monitor.__init__(self, env)
         check_adversary(adversary)
+        adversary.check_spaces(env.observation_space, env.action_space)
         if is_wrapped(env, GAILRewardWrapper):
             raise ValueError("expected an environment without GAILRewardWrapper, got one that has it; wrap it once")
         if is_wrapped(env, gym.wrappers.NormalizeObservation):
@@ -68,6 +74,8 @@ class GAILRewardWrapper(Monitor[Any, Any], RecordConstructorArgs):
         transition = (self._observation, np.array(action), next_observation, bool(terminated))
         self._observation = next_observation
         info["env_reward"] = float(env_reward)
+        if "episode" in info:
+            info["env_episode"] = info["episode"]  # which a Monitor outside does not overwrite
         if self._unscored_steps > 0:
             self._unscored_steps -= 1
             info["transition"] = transition

@@ -37,8 +37,14 @@ class GAILRewardVecWrapper(VecMonitor):
     """
 
     def __init__(self, venv: VecEnv, adversary: Adversary) -> None:
+        if not isinstance(venv, VecEnv):
+            raise TypeError(
+                f"venv must be one of SB3's vectorised environments, got {type(venv).__name__}; around a single Gymnasium "
+                f"environment belongs GAILRewardWrapper"
+            )
         check_adversary(adversary)
         _check_inside(venv)
+        adversary.check_spaces(venv.observation_space, venv.action_space)
         with warnings.catch_warnings():  # a Monitor inside is welcome: both record the true return, and we keep its own
             warnings.filterwarnings("ignore", message="The environment is already wrapped with a `Monitor`")
             super().__init__(venv)
@@ -66,6 +72,8 @@ class GAILRewardVecWrapper(VecMonitor):
         observations, env_rewards, dones, infos = self.venv.step_wait() if self._has_monitors else super().step_wait()
         for info, env_reward in zip(infos, env_rewards.tolist(), strict=True):
             info["env_reward"] = env_reward
+            if "episode" in info:
+                info["env_episode"] = info["episode"]  # which a Monitor outside does not overwrite
         previous, self._observations = self._observations, map_observations(np.array, observations)
         if self._unscored_steps > 0:
             self._unscored_steps -= 1
