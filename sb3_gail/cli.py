@@ -71,12 +71,13 @@ def evaluate(
     model = runs.load_agent(agent, env=env, algorithm=algorithm)
     venv = model.get_env()
     assert venv is not None  # load_agent gives the model one
-    played = evaluation.evaluate(model, venv, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
     file = demonstrations or _demonstrations_of(agent, env)
+    returns = None if file is None else runs.read_demonstrations(file).returns
+    played = evaluation.evaluate(model, venv, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
     table = returns_table(
         str(agent),
         random=evaluation.random_evaluation(venv).returns,
-        demonstrations=None if file is None else Demonstrations.load(file).returns,
+        demonstrations=returns,
         policies={"agent": played.returns},
     )
     Console().print(table)

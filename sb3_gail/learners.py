@@ -72,6 +72,9 @@ _LEARNERS: dict[str, tuple[type[BaseAlgorithm], Any]] = {
 ON_POLICY = ("trpo", "ppo", "a2c")
 """Those that can imitate."""
 
+_OURS = ("policy", "env", "seed", "device", "_init_setup_model")
+"""Arguments of the learners that we give them ourselves."""
+
 
 def learner_class(algorithm: str) -> type[BaseAlgorithm]:
     """The class of a named algorithm.
@@ -88,12 +91,16 @@ def learner_settings(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, 
     """Our settings of a named algorithm with some of them replaced.
 
     Raises:
-        ValueError: If the algorithm, or an argument of it, does not exist.
+        ValueError: If the algorithm, or an argument of it, does not exist, or text is given for a number.
     """
-    known = list(inspect.signature(learner_class(algorithm)).parameters)
-    unknown = [name for name in overrides if name not in known]
-    if unknown:
-        raise ValueError(f"{algorithm} has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
+    parameters = inspect.signature(learner_class(algorithm)).parameters
+    known = {name: parameter.default for name, parameter in parameters.items() if name not in _OURS}
+    for name, value in overrides.items():
+        if name not in known:
+            raise ValueError(f"{algorithm} has no setting {name!r}; expected some of {', '.join(known)}")
+        # What the class itself would find out while it trains, if at all.
+        if isinstance(value, str) and isinstance(known[name], int | float):
+            raise ValueError(f"{algorithm}'s {name} must be a value such as {known[name]!r}, got {value!r}")
     return {**asdict(_LEARNERS[algorithm][1]), **overrides}
 
 
@@ -106,10 +113,19 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
         settings: All arguments that `learner_settings` gave.
         seed: Seeds the learner and the environment.
         device: As SB3's.
+
+    Raises:
+        ValueError: If the class refuses the settings, or the environment.
     """
     policy = _policy_name(venv.observation_space)
     learner: Any = learner_class(algorithm)
-    made: BaseAlgorithm = learner(policy, venv, seed=seed, device=device, **settings)
+    try:
+        made: BaseAlgorithm = learner(policy, venv, seed=seed, device=device, **settings)
+    except (AssertionError, AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        raise ValueError(
+            f"expected settings and an environment that {algorithm} can learn with, got {given}: {error}"
+        ) from error
     return made
 
 

@@ -138,9 +138,11 @@ def train(settings: TrainSettings, *, progress: bool = False) -> Run:
         OSError: If the demonstrations cannot be read or the folder cannot be written.
     """
     experiment = _Experiment(settings)
+    model = experiment.make()
+    # Last, so that whatever is wrong leaves no folder behind.
     folder = _new_folder(settings)
     write_settings(folder / "settings.json", experiment.settings)
-    return _train(Run(folder), experiment, progress)
+    return _train(Run(folder), experiment, model, progress)
 
 
 def resume(path: str | Path, *, progress: bool = False) -> Run:
@@ -159,7 +161,9 @@ def resume(path: str | Path, *, progress: bool = False) -> Run:
         raise ValueError(f"expected a run of `sb3-gail train`, got an expert's: {run.path}; train it again")
     if run.model.is_file():
         return run
-    return _train(run, _Experiment(run.settings), progress)
+    experiment = _Experiment(run.settings)
+    model = experiment.load(run.checkpoint) if run.checkpoint.is_file() else experiment.make()
+    return _train(run, experiment, model, progress)
 
 
 def train_expert(settings: ExpertSettings, *, progress: bool = False) -> Run:
@@ -231,10 +235,35 @@ def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
         raise ValueError(f"expected a model of {algorithm} that SB3 saved, got {str(path)!r}: {error}") from error
 
 
+def read_demonstrations(path: Path) -> Demonstrations:
+    """All demonstrations in a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a file of demonstrations, got {str(path)!r}; give the path of one, such as `sb3-gail record` "
+            f"writes"
+        )
+    return Demonstrations.load(path)
+
+
 def load_demonstrations(settings: TrainSettings) -> Demonstrations:
-    """The demonstrations that a run uses: the part, the subsample and the control that its settings say."""
-    demonstrations = Demonstrations.load(settings.demonstrations or shipped(settings.env))
+    """The demonstrations that a run uses: the part, the subsample and the control that its settings say.
+
+    Raises:
+        OSError: If their file cannot be read.
+        ValueError: If none ship for the environment, the file holds something else, or fewer than `trajectories`.
+    """
+    demonstrations = read_demonstrations(settings.demonstrations or shipped(settings.env))
     if settings.trajectories is not None:
+        if settings.trajectories > demonstrations.n_episodes:
+            raise ValueError(
+                f"trajectories must be at most {demonstrations.n_episodes}, the episodes that there are, got "
+                f"{settings.trajectories}"
+            )
         demonstrations = demonstrations.take(settings.trajectories)
     if settings.subsample > 1:
         demonstrations = demonstrations.subsample(settings.subsample, seed=settings.seed)
@@ -260,9 +289,10 @@ class _Experiment:
 
     def __init__(self, settings: TrainSettings) -> None:
         torch.set_num_threads(settings.threads)
-        demonstrations = load_demonstrations(settings)
         settings = replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env))
+        # Before the demonstrations: for an environment that does not exist, none are to be recorded.
         venv = _make_venv(settings)
+        demonstrations = load_demonstrations(settings)
         demonstrations.check_spaces(venv.observation_space, venv.action_space)
         gamma = learner_settings(settings.algorithm, settings.learner)["gamma"]
         chosen = adversary_settings(settings.adversary, demonstrations, settings.discriminator, gamma=gamma)
@@ -284,14 +314,10 @@ class _Experiment:
         )
 
 
-def _train(run: Run, experiment: _Experiment, progress: bool) -> Run:
+def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bool) -> Run:
     settings, gail = experiment.settings, experiment.callback
-    if run.checkpoint.is_file():
-        model = experiment.load(run.checkpoint)
-    else:
-        model = experiment.make()
-        if settings.pretrain:
-            pretrain_bc(model, gail.demonstrations, progress_bar=progress, seed=settings.seed)
+    if settings.pretrain and not run.checkpoint.is_file():
+        pretrain_bc(model, gail.demonstrations, progress_bar=progress, seed=settings.seed)
     baselines = _measure_baselines(run, gail.demonstrations)
     callbacks: list[BaseCallback] = [
         gail,

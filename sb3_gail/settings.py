@@ -107,7 +107,10 @@ class TrainSettings(RunSettings):
             _check_positive(name, getattr(self, name))
         if self.trajectories is not None:
             _check_positive("trajectories", self.trajectories)
-        spelt_out(self.adversary, self.discriminator)
+        try:
+            spelt_out(self.adversary, self.discriminator)
+        except TypeError as error:  # which type a setting has is for whoever typed it a matter of its value
+            raise ValueError(str(error)) from error
 
 
 def write_settings(path: Path, settings: RunSettings) -> None:

@@ -136,13 +136,37 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
     ("arguments", "message"),
     [
         ("train --env Acrobot-v1", "no demonstrations ship for 'Acrobot-v1', only for: CartPole-v1, Hopper-v5"),
-        ("train --demonstrations nowhere.npz", "nowhere.npz"),
+        ("train --env Nowhere-v1", "sb3-gail: expected the id of a Gymnasium environment, got 'Nowhere-v1'"),
+        ("train --demonstrations nowhere.npz", "expected a file of demonstrations, got 'nowhere.npz'; give the path"),
+        ("train --demonstrations .", "expected a file of demonstrations, got '.'; give the path"),
+        (
+            "train --trajectories 4000",
+            "sb3-gail: trajectories must be at most 10, the episodes that there are, got 4000",
+        ),
         ("train --learner gama 0.9", "trpo has no setting 'gama'"),
+        (
+            "train --learner learning_rate abc",
+            "trpo's learning_rate must be a value such as 0.001, got 'abc'",
+        ),
+        (
+            "train --learner batch_size 0",
+            "settings and an environment that trpo can learn with, got n_steps=256",
+        ),
+        ("train --learner policy_kwargs x", "sb3-gail: expected settings and an environment that trpo can learn with"),
+        (
+            "train --discriminator gradient_penalty -1",
+            "gradient_penalty must be a finite number of at least 0",
+        ),
+        ("train --discriminator gradient_penalty abc", "gradient_penalty must be a number, got 'abc'"),
+        ("train --discriminator hidden_sizes 3", "hidden_sizes must be a tuple of widths"),
+        ("train --total-timesteps 0", "total_timesteps must be a positive whole number, got 0"),
+        ("train --total-timesteps many", "total-timesteps"),
         ("train --resume nowhere", "expected the folder of a run"),
         ("train --resume nowhere --seed 1", "leave all other options out"),
         ("evaluate nowhere", "expected the folder of a run"),
         ("evaluate nowhere.zip", "expected the folder of a run"),
         ("plot nowhere", "expected the folder of a run"),
+        ("expert --algorithm sac", "settings and an environment that sac can learn with, got"),
         ("expert --env Nowhere-v1", "expected the id of a Gymnasium environment, got 'Nowhere-v1'"),
         ("train --algorithm dqn", "invalid choice"),
     ],
@@ -158,8 +182,18 @@ def test_what_a_user_can_set_right_is_a_message(
     with pytest.raises(SystemExit) as exit_:
         main(arguments.split())
     assert exit_.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.split())
+    printed = " ".join(capsys.readouterr().err.split())
+    assert message in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_demonstrations_that_are_not_there_are_missed_before_episodes_are_played(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("sb3_gail.evaluation.evaluate")
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), "--demonstrations", "nowhere.npz"])
+    assert "expected a file of demonstrations, got 'nowhere.npz'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("library", ["tyro", "matplotlib"])

@@ -172,11 +172,29 @@ def test_bad_demonstrations_leave_no_folder(tmp_path: Path) -> None:
         train(TrainSettings(env="Acrobot-v1", run_dir=tmp_path / "run"))
     with pytest.raises(ValueError, match="observations"):
         train(TrainSettings(env="Acrobot-v1", demonstrations=shipped("CartPole-v1"), run_dir=tmp_path / "run"))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"expected a file of demonstrations, got '.*none.npz'; give the path"):
         train(TrainSettings(demonstrations=tmp_path / "none.npz", run_dir=tmp_path / "run"))
+    with pytest.raises(ValueError, match="expected the id of a Gymnasium environment, got 'Nowhere-v1'"):
+        train(TrainSettings(env="Nowhere-v1", run_dir=tmp_path / "run"))
     with pytest.raises(ValueError, match="expected the id of a Gymnasium environment, got 'CartPole-v77'"):
         train(TrainSettings(env="CartPole-v77", demonstrations=shipped("CartPole-v1"), run_dir=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_learner_that_cannot_be_made_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match=r"an environment that trpo can learn with, got .*batch_size=0"):
+        train(TrainSettings(**{**SMALL, "learner": {"n_steps": 64, "batch_size": 0}}, run_dir=folder))
+    with pytest.raises(ValueError, match=r"an environment that sac can learn with, got .*Discrete"):
+        train_expert(ExpertSettings(algorithm="sac", run_dir=folder))
+    assert not folder.exists()
+    assert train(TrainSettings(**SMALL, run_dir=folder)).path == folder
+
+
+def test_trajectories_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="trajectories must be at most 10, the episodes that there are, got 11"):
+        load_demonstrations(TrainSettings(trajectories=11))
+    assert load_demonstrations(TrainSettings(trajectories=10)).n_episodes == 10
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ def test_path_of_demonstrations_does_not_depend_on_the_working_folder(
         ({"subsample": 2.5}, "subsample must be a positive whole number, got 2.5"),
         ({"trajectories": -1}, "trajectories must be a positive whole number, got -1"),
         ({"learner": {"gama": 0.9}}, "trpo has no setting 'gama'; expected some of .*gamma"),
+        ({"learner": {"seed": 3}}, "trpo has no setting 'seed'; expected some of .*gamma"),
+        ({"learner": {"learning_rate": "abc"}}, "trpo's learning_rate must be a value such as 0.001, got 'abc'"),
+        ({"learner": {"use_sde": "abc"}}, "trpo's use_sde must be a value such as False, got 'abc'"),
         (
             {"discriminator": {"rewards": "airl"}},
             "gail has no setting 'rewards'; expected some of .*reward",
