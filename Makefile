@@ -1,9 +1,10 @@
 # `make demo` and `make test` run as they are on a fresh machine: each makes the environment it needs.
 PYTHON ?= python3
 WORKERS ?= 2
-# The benchmarks' demonstrations, <env>.npz each; what ships with the package is not enough for all of them.
+# The benchmarks' demonstrations: `make bench DEMONSTRATIONS=<folder of env.npz>`. What ships with the package is not
+# enough for all of them, and neither is the default where that folder does not exist.
 DEMONSTRATIONS ?= $(wildcard ../shared/demos)
-# The values of the paper's own table, to stand beside ours.
+# The values of the paper's own table, to stand beside ours: a CSV of your own, or none.
 PAPER ?= $(wildcard ../shared/paper/table3.csv)
 
 # Small networks are slower on many threads than on one.

@@ -1,8 +1,9 @@
 """EnvPool beside Gymnasium: whether they are the same environments, and how much faster one is.
 
-    python benchmarks/fast_environments.py --demonstrations ../shared/demos
+    python benchmarks/fast_environments.py --demonstrations demonstrations
 
-Returns are those of policies cloned from the demonstrations, in each of the two, with other seeds. Timings alternate.
+`demonstrations` is a folder of `<env>.npz`. Returns are those of policies cloned from them, in each of the two, with
+other seeds. Timings alternate.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Runs what `make bench` promises and prints each figure beside the one to reach.
 
-    python benchmarks/main_path.py --demonstrations ../shared/demos --results runs/main_path
+    python benchmarks/main_path.py --demonstrations demonstrations --results runs/main_path
 
-Learning runs are jobs, two at a time, that go on where they stopped; the timings come last and have the machine to
-themselves.
+`demonstrations` is a folder of `<env>.npz`. Learning runs are jobs, two at a time, that go on where they stopped; the
+timings come last and have the machine to themselves.
 """
 
 from __future__ import annotations
