@@ -437,6 +437,15 @@ class Demonstrations:
         return named
 
 
+def check_demonstrations(demonstrations: object) -> None:
+    """Raises a `TypeError` unless these are `Demonstrations`."""
+    if not isinstance(demonstrations, Demonstrations):
+        raise TypeError(
+            f"demonstrations must be Demonstrations, such as Demonstrations.load(path), got "
+            f"{type(demonstrations).__name__}"
+        )
+
+
 def _spaces_of_id(env_id: str) -> tuple[Space[Any] | None, Space[Any] | None]:
     try:
         env = gym.make(env_id)

@@ -248,7 +248,7 @@ def test_stops_training_like_sb3s_eval_callback() -> None:
         ({"criterion": "return"}, ValueError, "best_model_save_path=None"),
         ({"criterion": "reward", "best_model_save_path": "best"}, ValueError, "got 'reward'"),
         ({"eval_env": "CartPole-v1"}, TypeError, "got str"),
-        ({"demonstrations": "hopper.npz"}, TypeError, "must be Demonstrations, got str"),
+        ({"demonstrations": "hopper.npz"}, TypeError, "must be Demonstrations, such as .* got str"),
     ],
 )
 def test_constructor_errors(settings: dict[str, Any], error: type[Exception], message: str) -> None:

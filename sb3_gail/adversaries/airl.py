@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +14,14 @@ from torch import Tensor, nn
 from sb3_gail.adversaries.discriminator import (
     Discriminator,
     DiscriminatorConfig,
-    check_demonstrations,
     make_network,
 )
 from sb3_gail.adversaries.frozen import FrozenReward
+from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.losses import gradient_penalty
 from sb3_gail.rewards import RewardFunction
 from sb3_gail.transitions import Array, Transitions
-
-if TYPE_CHECKING:
-    from sb3_gail.demonstrations import Demonstrations
 
 _ENCODED: Mapping[str, str] = {"s": "ss'", "sa": "sas'"}
 """What is encoded for a reward's inputs: the potential needs the next observation."""

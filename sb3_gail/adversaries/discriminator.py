@@ -17,7 +17,7 @@ from sb3_gail.adversaries.absorbing import AbsorbingState
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.adversaries.networks import ACTIVATIONS, LogitNetwork
 from sb3_gail.adversaries.pieces import in_pieces
-from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.encoder import INPUTS, TransitionEncoder
 from sb3_gail.losses import (
     AdversarialLoss,
@@ -372,15 +372,6 @@ def _summary(steps: list[dict[str, Tensor]]) -> dict[str, float | Array]:
         "expert_logits": expert_logits,
         "policy_logits": policy_logits,
     }
-
-
-def check_demonstrations(demonstrations: object) -> None:
-    """Raises a `TypeError` unless these are `Demonstrations`."""
-    if not isinstance(demonstrations, Demonstrations):
-        raise TypeError(
-            f"demonstrations must be Demonstrations, such as Demonstrations.load(path), got "
-            f"{type(demonstrations).__name__}"
-        )
 
 
 def _check_reward(reward: str | RewardFunction) -> None:

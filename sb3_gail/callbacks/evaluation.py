@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.evaluation import HELD_OUT_SEED, Evaluation, evaluate, random_evaluation, score
 from sb3_gail.files import replacing
 from sb3_gail.raw_observations import raw_vec_env
@@ -92,8 +92,7 @@ class ImitationEvalCallback(EventCallback):
         verbose: int = 1,
     ) -> None:
         super().__init__(callback_after_eval, verbose=verbose)
-        if not isinstance(demonstrations, Demonstrations):
-            raise TypeError(f"demonstrations must be Demonstrations, got {type(demonstrations).__name__}")
+        check_demonstrations(demonstrations)
         for name, value in (("eval_freq", eval_freq), ("n_eval_episodes", n_eval_episodes)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.callbacks.collection import Collection, find_collection
-from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.likelihood import log_prob
 from sb3_gail.transitions import Array, Transitions
 from sb3_gail.wrappers.reward import check_adversary
@@ -58,11 +58,7 @@ class GAILCallback(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         check_adversary(adversary)
-        if not isinstance(demonstrations, Demonstrations):
-            raise TypeError(
-                f"demonstrations must be Demonstrations, such as Demonstrations.load(path), got "
-                f"{type(demonstrations).__name__}"
-            )
+        check_demonstrations(demonstrations)
         if not isinstance(replay_rollouts, int):
             raise TypeError(f"replay_rollouts must be a whole number, got {replay_rollouts!r}")
         if replay_rollouts < 0:
