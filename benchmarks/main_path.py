@@ -160,15 +160,20 @@ def first_held(curve: Sequence[Point], score: float, n: int) -> int | None:
     return None
 
 
-def time_row(demonstrations: Path | None, pairs: int = 7, timesteps: int = 32_768) -> tuple[str, str, str]:
-    """Wall-clock of GAIL over plain TRPO, in turn, on the same environments for the same number of steps."""
-    settings = TrainSettings(
+def hopper_settings(demonstrations: Path | None) -> TrainSettings:
+    """The settings that reach the first row."""
+    return TrainSettings(
         env="Hopper-v5",
         demonstrations=demonstrations_file("Hopper-v5", demonstrations),
         trajectories=4,
         subsample=20,
         vec_env="dummy",
     )
+
+
+def time_row(demonstrations: Path | None, pairs: int = 7, timesteps: int = 32_768) -> tuple[str, str, str]:
+    """Wall-clock of GAIL over plain TRPO, in turn, on the same environments for the same number of steps."""
+    settings = hopper_settings(demonstrations)
 
     def imitating() -> None:
         model, gail = make_model(settings)
@@ -214,6 +219,11 @@ def ratio(ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> s
     return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
+def peak_memory() -> float:
+    """The process's so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 class MemoryCallback(BaseCallback):
     """Notes the process's peak memory at some numbers of steps, in MiB."""
 
@@ -224,25 +234,19 @@ class MemoryCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         mark = self.model.num_timesteps // self.every * self.every
-        self.peaks.setdefault(mark, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        self.peaks.setdefault(mark, peak_memory())
 
     def _on_step(self) -> bool:
         return True
 
 
 def memory_row(demonstrations: Path | None, timesteps: int = 1_000_000) -> tuple[str, str, str]:
-    """How much the peak memory grows after the first 100k steps of a long run, with replay."""
-    settings = TrainSettings(
-        env="Hopper-v5",
-        demonstrations=demonstrations_file("Hopper-v5", demonstrations),
-        trajectories=4,
-        subsample=20,
-        vec_env="dummy",
-    )
+    """How much the peak memory grows after the first 100k steps of a long run, to its very end."""
+    settings = hopper_settings(demonstrations)
     model, gail = make_model(settings)
     memory = MemoryCallback(100_000)
     model.learn(timesteps, callback=[gail, memory])
-    early, late = memory.peaks[100_000], max(memory.peaks.values())
+    early, late = memory.peaks[100_000], peak_memory()
     return "peak memory at 1M steps over that at 100k", "flat", f"{late / early:.3f} ({early:.0f} to {late:.0f} MiB)"
 
 
