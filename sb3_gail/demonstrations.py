@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -171,7 +170,7 @@ class Demonstrations:
         raw = raw_vec_env(venv)
         require_supported("the environment's observation space", raw.observation_space)
         require_supported("the environment's action space", raw.action_space)
-        with nullcontext() if seed is None else isolated_randomness(seed):
+        with isolated_randomness(seed):
             actor = policy_actor(model, venv, deterministic=deterministic)
             whole = Episodes.join(episodes(actor, venv, n_episodes, seed=seed))
         whole = replace(whole, actions=_as_executed(whole.actions, raw.action_space))
