@@ -104,8 +104,11 @@ def load_checkpoint(
         if saved != algorithm.__name__:
             raise ValueError(f"expected a checkpoint of {algorithm.__name__}, got one of {saved}: {path}")
         model = algorithm.load(io.BytesIO(archive.read("model.zip")), env=env, **kwargs)
+        vec_normalize, moments = model.get_vec_normalize_env(), _read(archive, "normalisation.pt")
+        _check_normalisation(vec_normalize, moments)
         callback.adversary.load_state_dict(_read(archive, "adversary.pt"))
-        _restore_normalisation(model.get_vec_normalize_env(), _read(archive, "normalisation.pt"))
+        if vec_normalize is not None:
+            _restore_normalisation(vec_normalize, moments)
         callback.replay.clear()
         for arrays in _read(archive, "replay.pt"):
             callback.replay.append(Transitions.from_arrays({name: rows.numpy() for name, rows in arrays.items()}))
@@ -170,7 +173,7 @@ def _normalisation(vec_normalize: VecNormalize | None) -> dict[str, dict[str, to
     return {name: _moments(statistics) for name, statistics in _statistics(vec_normalize).items()}
 
 
-def _restore_normalisation(vec_normalize: VecNormalize | None, state: Mapping[str, Any] | None) -> None:
+def _check_normalisation(vec_normalize: VecNormalize | None, state: Mapping[str, Any] | None) -> None:
     if (vec_normalize is None) != (state is None):
         has = {True: "no VecNormalize", False: "a VecNormalize"}
         raise ValueError(
@@ -179,12 +182,15 @@ def _restore_normalisation(vec_normalize: VecNormalize | None, state: Mapping[st
         )
     if vec_normalize is None or state is None:
         return
-    ours = _statistics(vec_normalize)
-    if ours.keys() != state.keys():
+    ours = _statistics(vec_normalize).keys()
+    if ours != state.keys():
         raise ValueError(
             f"expected a VecNormalize of what the checkpoint's normalised, {sorted(state)}, got one of {sorted(ours)}"
         )
-    for name, statistics in ours.items():
+
+
+def _restore_normalisation(vec_normalize: VecNormalize, state: Mapping[str, Any]) -> None:
+    for name, statistics in _statistics(vec_normalize).items():
         moments = state[name]
         statistics.mean, statistics.var = moments["mean"].numpy().copy(), moments["var"].numpy().copy()
         statistics.count = float(moments["count"])
