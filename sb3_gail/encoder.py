@@ -91,7 +91,9 @@ class TransitionEncoder(nn.Module):
         demonstrations: What mean and deviation are fitted on, and what names the spaces.
         inputs: `"sa"`, `"s"`, `"ss'"` or `"sas'"`.
         clip: Largest absolute value of a standardised number.
-        smallest_deviation: Numbers are divided by at least this, in the environment's units.
+        smallest_deviation: Numbers are divided by at least this, in the environment's units: what an expert holds
+            almost still would otherwise outweigh all the rest. Where the numbers are small ones, at least by a third of
+            their typical (geometric mean) deviation.
     """
 
     mean: Tensor
@@ -193,7 +195,13 @@ def _fit(leaves: tuple[Leaf, ...], values: Any, smallest_deviation: float) -> tu
             rows = leaf.rows(values).reshape(-1, leaf.size).astype(np.float64)
             mean, deviation = rows.mean(axis=0), rows.std(axis=0)
             varies = deviation > CONSTANT * np.maximum(np.abs(mean), 1.0)
-            scale = np.where(varies, 1.0 / np.maximum(deviation, max(smallest_deviation, CONSTANT)), 0.0)
+            floor = min(smallest_deviation, _typical(deviation[varies]) / 3)
+            scale = np.where(varies, 1.0 / np.maximum(deviation, max(floor, CONSTANT)), 0.0)
         means.append(torch.as_tensor(mean, dtype=torch.float32))
         scales.append(torch.as_tensor(scale, dtype=torch.float32))
     return torch.cat(means), torch.cat(scales)
+
+
+def _typical(deviations: Array) -> float:
+    """The geometric mean of deviations, which may be of different orders of magnitude; 0 of none."""
+    return float(np.exp(np.log(deviations).mean())) if len(deviations) else 0.0

@@ -97,12 +97,19 @@ def test_constants_are_zero_whatever_the_policy_makes_of_them() -> None:
     assert (columns[:, 2] != 0).all()
 
 
-def test_small_deviations_are_floored_in_the_environments_units() -> None:
-    encoder = TransitionEncoder(demonstrations(OBSERVATIONS, EXECUTED), inputs="s", smallest_deviation=3.0)
-    mean, deviation = OBSERVATIONS[:-1].mean(axis=0), OBSERVATIONS[:-1].std(axis=0)
-    assert deviation[0] < 3.0 < deviation[1]
-    expected = (OBSERVATIONS[:5] - mean) / [3.0, deviation[1], 3.0]
-    np.testing.assert_allclose(encoded(encoder, OBSERVATIONS[:5], EXECUTED[:5], OBSERVATIONS[:5]), expected, atol=1e-4)
+@pytest.mark.parametrize(
+    ("deviations", "floor"),
+    [((2.0, 30.0, 0.04), 0.1), ((0.5, 0.5, 0.004), 0.1 / 3), ((0.02, 0.02, 0.01), 0.0)],
+    ids=["in the environment's units", "by a third of the typical one", "not where all are alike"],
+)
+def test_small_deviations_are_floored(deviations: tuple[float, ...], floor: float) -> None:
+    normal = np.random.default_rng(0).normal(size=OBSERVATIONS.shape)
+    standard = (normal - normal[:-1].mean(axis=0)) / normal[:-1].std(axis=0)
+    observations = (standard * deviations).astype(np.float32)
+    encoder = TransitionEncoder(demonstrations(observations, EXECUTED), inputs="s", smallest_deviation=0.1)
+    columns = encoded(encoder, observations[:5], EXECUTED[:5], observations[:5])
+    expected = standard[:5] * deviations / np.maximum(deviations, floor)
+    np.testing.assert_allclose(columns, expected, atol=1e-4)
 
 
 def test_numbers_far_away_are_clipped() -> None:
