@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 from paper_cells import TASKS, Job
 from stable_baselines3.common.base_class import BaseAlgorithm
+from variants import VARIANTS
 
 from sb3_gail.adapters import pretrain_bc
 from sb3_gail.demonstrations import Demonstrations
@@ -38,7 +39,12 @@ EVALUATIONS = 50
 EPISODES_OF_A_POINT = 10
 """Of each of them."""
 
-WASSERSTEIN: dict[str, Value] = {"loss": "wasserstein", "reward": "airl", "gradient_penalty": 10.0}
+WASSERSTEIN: dict[str, Value] = {
+    "loss": "wasserstein",
+    "reward": "airl",
+    "gradient_penalty": 10.0,
+    "gradient_norm": 1.0,
+}
 
 PACKAGES = ("sb3-gail", "stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "mujoco", "envpool")
 
@@ -104,10 +110,10 @@ def imitate(job: Job, demonstrations: Path, folder: Path) -> tuple[BaseAlgorithm
 
 
 def train_settings(job: Job, demonstrations: Path, path: Path) -> TrainSettings:
-    """Our defaults, whatever the environment: only what makes the cell is set."""
+    """Our defaults, whatever the environment: only what makes the cell and the variant is set."""
     adversary: Any = job.algorithm if job.algorithm in ("fem", "gtal", "airl") else "gail"
     freq = max(1, job.timesteps // EVALUATIONS)
-    return TrainSettings(
+    settings = TrainSettings(
         env=job.env,
         demonstrations=demonstrations,
         shuffle_demonstrations=job.algorithm == "shuffled",
@@ -120,6 +126,7 @@ def train_settings(job: Job, demonstrations: Path, path: Path) -> TrainSettings:
         checkpoint_freq=freq,
         run_dir=path,
     )
+    return replace(settings, **VARIANTS[job.variant].settings)
 
 
 def clone(job: Job, demonstrations: Path, folder: Path) -> tuple[BaseAlgorithm, dict[str, Any]]:

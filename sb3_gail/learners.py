@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import gymnasium as gym
+import numpy as np
 from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3 import A2C, PPO, SAC
@@ -24,15 +26,15 @@ VecEnvKind = Literal["auto", "envpool", "dummy"]
 
 @dataclass(frozen=True)
 class TRPOSettings:
-    """Arguments of sb3-contrib's `TRPO`; the learning rate is the critic's."""
+    """Arguments of sb3-contrib's `TRPO`; the learning rate is the critic's, and `target_kl` that of the start."""
 
-    n_steps: int = 256
+    n_steps: int = 64
     batch_size: int = 128
     gamma: float = 0.99
     gae_lambda: float = 0.95
     learning_rate: float = 1e-3
     n_critic_updates: int = 10
-    target_kl: float = 0.01
+    target_kl: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ _LEARNERS: dict[str, tuple[type[BaseAlgorithm], Any]] = {
 }
 ON_POLICY = ("trpo", "ppo", "a2c")
 """Those that can imitate."""
+
+FINAL_TARGET_KL = 0.1
+"""The share of its `target_kl` that TRPO ends with when it imitates."""
+
+INITIAL_DEVIATION = 0.6
+"""Of an imitating policy's first actions, in halves of their range: demonstrations tell where to explore."""
 
 _OURS = ("policy", "env", "seed", "device", "_init_setup_model")
 """Arguments of the learners that we give them ourselves."""
@@ -127,6 +135,14 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
             f"expected settings and an environment that {algorithm} can learn with, got {given}: {error}"
         ) from error
     return made
+
+
+def imitating_policy(action_space: gym.Space[Any]) -> dict[str, Any]:
+    """A learner's `policy_kwargs` for imitation, where actions have a range: how far its first ones deviate."""
+    if not isinstance(action_space, spaces.Box) or not action_space.is_bounded():
+        return {}
+    half_range = float(np.mean(action_space.high - action_space.low)) / 2
+    return {"policy_kwargs": {"log_std_init": math.log(INITIAL_DEVIATION * half_range)}}
 
 
 def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dummy"]:

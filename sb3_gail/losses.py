@@ -78,8 +78,11 @@ def interpolate(policy: Tensor, expert: Tensor) -> Tensor:
     return policy + weight * (expert - policy)
 
 
-def gradient_penalty(network: Callable[[Tensor], Tensor], inputs: Tensor, *, target: float = 1.0) -> Tensor:
-    """Mean squared distance of the logit's gradient norm from a target (Gulrajani et al. 2017, equation 3).
+def gradient_penalty(network: Callable[[Tensor], Tensor], inputs: Tensor, *, target: float) -> Tensor:
+    """Mean squared distance of the logit's gradient norm from a target.
+
+    With 1 this is the penalty of Gulrajani et al. 2017 (equation 3), with 0 that of Mescheder et al. 2018 (section
+    4.1), on whatever points are given.
 
     Args:
         network: `[B, D] -> [B]` logits, each of its own row alone.

@@ -48,10 +48,8 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def adversary_settings(
-    name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any], *, gamma: float
-) -> dict[str, Any]:
-    """Our settings of a named adversary for some demonstrations and a learner with some of them replaced.
+def adversary_settings(name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Our settings of a named adversary for some demonstrations with some of them replaced.
 
     A linear reward has one sign. Where most of the expert's episodes terminate, it ends them itself (it reaches a
     goal), and each step costs; where most go on to a time limit, an end is a failure, and each step pays.
@@ -60,10 +58,9 @@ def adversary_settings(
         name: The adversary's.
         demonstrations: What is imitated.
         overrides: The settings that differ from ours.
-        gamma: The learner's discount.
     """
     if name in _NETWORKS:
-        return {"gamma": gamma, **overrides}
+        return dict(overrides)
     ends_itself = demonstrations.whole.terminated.mean() > 0.5
     return {"sign": "negative" if ends_itself else "positive", **overrides}
 

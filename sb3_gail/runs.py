@@ -22,6 +22,7 @@ from sb3_gail.callbacks import (
     GAILCallback,
     ImitationCheckpointCallback,
     ImitationEvalCallback,
+    TargetKLCallback,
     WandbCallback,
 )
 from sb3_gail.checkpoint import load_checkpoint
@@ -31,8 +32,10 @@ from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.files import replacing
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.learners import (
+    FINAL_TARGET_KL,
     ON_POLICY,
     choose_vec_env,
+    imitating_policy,
     is_normalised,
     learner_class,
     learner_settings,
@@ -294,8 +297,7 @@ class _Experiment:
         venv = _make_venv(settings)
         demonstrations = load_demonstrations(settings)
         demonstrations.check_spaces(venv.observation_space, venv.action_space)
-        gamma = learner_settings(settings.algorithm, settings.learner)["gamma"]
-        chosen = adversary_settings(settings.adversary, demonstrations, settings.discriminator, gamma=gamma)
+        chosen = adversary_settings(settings.adversary, demonstrations, settings.discriminator)
         self.settings = settings = replace(settings, discriminator=chosen)
         torch.manual_seed(settings.seed)
         adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
@@ -329,6 +331,7 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
             random_return=baselines["random"],
             verbose=int(progress),
         ),
+        *_settling(settings),
         *(_keeping_cloned(model, gail.demonstrations) if settings.pretrain else []),
         # After those that change the policy between rollouts.
         ImitationCheckpointCallback(gail, run.checkpoint, save_freq=settings.checkpoint_freq),
@@ -339,6 +342,14 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
     gail.adversary.save(run.path / "discriminator.pt")
     _finish(run, model, baselines)
     return run
+
+
+def _settling(settings: TrainSettings) -> list[BaseCallback]:
+    """What lets TRPO come to rest at the expert."""
+    if settings.algorithm != "trpo":
+        return []
+    target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
+    return [TargetKLCallback((target_kl, FINAL_TARGET_KL * target_kl))]
 
 
 def _keeping_cloned(model: BaseAlgorithm, demonstrations: Demonstrations) -> list[BaseCallback]:
@@ -386,9 +397,11 @@ def _learn(run: Run, model: BaseAlgorithm, callbacks: Sequence[BaseCallback], pr
 
 
 def _make_model(settings: RunSettings, venv: VecEnv) -> BaseAlgorithm:
-    overrides = learner_settings(settings.algorithm, settings.learner)
+    chosen = learner_settings(settings.algorithm, settings.learner)
+    if isinstance(settings, TrainSettings):
+        chosen = {**imitating_policy(venv.action_space), **chosen}
     venv = _normalised(settings, venv)
-    return make_learner(settings.algorithm, venv, overrides, seed=settings.seed, device=settings.device)
+    return make_learner(settings.algorithm, venv, chosen, seed=settings.seed, device=settings.device)
 
 
 def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:

@@ -39,7 +39,7 @@ class RunSettings:
     env: str = "CartPole-v1"
     algorithm: Literal["trpo", "ppo", "a2c", "sac"] = "trpo"
     total_timesteps: int = 300_000
-    n_envs: int = 8
+    n_envs: int = 32
     vec_env: VecEnvKind = "auto"
     seed: int = 0
     learner: dict[str, Value] = field(default_factory=dict)
@@ -73,8 +73,8 @@ class TrainSettings(RunSettings):
         adversary: What tells policy from expert: `gail`'s discriminator, `airl`'s, or the linear costs of `fem` and
             `gtal`.
         discriminator: The adversary's settings that differ from ours, such as `gradient_penalty 10`. Ours are the
-            defaults of `DiscriminatorConfig` or `AIRLConfig`, with the learner's gamma; the others have a `sign`, which
-            the demonstrations' ends decide.
+            defaults of `DiscriminatorConfig` or `AIRLConfig`; the others have a `sign`, which the demonstrations' ends
+            decide.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.

@@ -100,6 +100,7 @@ def test_the_parts_of_its_loss_and_its_metrics_worked_out_by_hand() -> None:
         batch_size=60,
         transitions_per_step=60,
         gradient_penalty=0.5,
+        gradient_norm=1.0,
         entropy_bonus=0.25,
         weight_decay=0.125,
         learning_rate=0.0,
@@ -254,7 +255,7 @@ def test_schedules_get_the_progress_that_remains() -> None:
     )
     first = discriminator.update(occurring(POLICY_COUNTS), demonstrations.transitions(), progress_remaining=0.5)
     assert discriminator.optimizer.param_groups[0]["lr"] == pytest.approx(0.5e-2)
-    assert first["gradient_penalty"] == pytest.approx(0.5 * 16, rel=1e-5)
+    assert first["gradient_penalty"] == pytest.approx(0.5 * 25, rel=1e-5)
     before = copy.deepcopy(discriminator.network.state_dict())
     last = discriminator.update(occurring(POLICY_COUNTS), demonstrations.transitions(), progress_remaining=0.0)
     assert "gradient_penalty" not in last
@@ -433,8 +434,9 @@ def test_a_state_pays_the_same_in_a_discriminator_of_other_demonstrations() -> N
     ("settings", "message"),
     [
         ({"hidden_sizes": 64}, "hidden_sizes must be a tuple of widths"),
-        ({"learning_rate": "x"}, "learning_rate must be a number, got 'x'"),
-        ({"gradient_penalty": None}, "gradient_penalty must be a number, got None"),
+        ({"learning_rate": "x"}, "learning_rate must be a number, .* got 'x'"),
+        ({"gradient_penalty": None}, "gradient_penalty must be a number, .* got None"),
+        ({"gradient_norm": "1"}, "gradient_norm must be a number, got '1'"),
         ({"reward": lambda logits: logits.numpy()}, r"reward must map logits .* to a tensor"),
     ],
 )
@@ -525,6 +527,8 @@ def test_functions_of_any_kind_are_copied_to_workers() -> None:
         ({"batch_size": 2.5}, r"batch_size .* got 2.5"),
         ({"transitions_per_step": -1}, r"transitions_per_step .* got -1"),
         ({"learning_rate": -1e-3}, r"learning_rate must be a finite number of at least 0, got -0.001"),
+        ({"learning_rate": (1e-3, -1e-3)}, r"learning_rate must be a finite number of at least 0, got -0.001"),
+        ({"gradient_norm": -1.0}, r"gradient_norm .* got -1.0"),
         ({"gradient_penalty": float("nan")}, r"gradient_penalty .* got nan"),
         ({"entropy_bonus": float("inf")}, r"entropy_bonus .* got inf"),
         ({"weight_decay": -1.0}, r"weight_decay .* got -1.0"),

@@ -75,7 +75,7 @@ def test_gradients_reach_the_input_and_all_parameters(kind: str) -> None:
     (gradient,) = torch.autograd.grad(network(points).sum(), points)
     for columns_of_part in encoder.parts.values():
         assert gradient[:, columns_of_part].abs().sum() > 0
-    gradient_penalty(network, columns).backward()  # type: ignore[no-untyped-call]
+    gradient_penalty(network, columns, target=1.0).backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         if name.endswith("weight"):
             assert parameter.grad is not None, name

@@ -150,7 +150,7 @@ def test_beside_gail_under_vec_normalize() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weight": -1.0}, "weight must be a finite number of at least 0, or a schedule, got -1.0"),
+        ({"weight": -1.0}, "weight must be a finite number of at least 0, got -1.0"),
         ({"half_life": 0}, "half_life must be a positive number of environment steps or None, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"batch_size": 0}, "batch_size must be a positive whole number"),

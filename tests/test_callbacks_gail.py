@@ -794,7 +794,7 @@ def test_the_occupancy_measure_approaches_the_experts() -> None:
         learning_rate=3e-3,
         batch_size=128,
         transitions_per_step=16,
-        gradient_penalty=0.1,
+        gradient_penalty=0.01,
     )
     venv = GAILRewardVecWrapper(DummyVecEnv([Grid] * 8), discriminator)
     settings: dict[str, Any] = {"target_kl": 0.02, "learning_rate": 3e-3, "policy_kwargs": {"net_arch": [16]}}

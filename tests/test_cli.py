@@ -107,7 +107,7 @@ def test_expert_is_recorded_and_its_demonstrations_are_imitated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--env", "Acrobot-v1", "--algorithm", "ppo", "--total-timesteps", "512", "--n-eval-episodes", "1"]
-    main(["expert", *options, "--learner", "n_steps", "64", "--run-dir", str(tmp_path / "expert")])
+    main(["expert", *options, "--learner", "n_steps", "16", "--run-dir", str(tmp_path / "expert")])
     assert f"{tmp_path / 'expert'}: 512 steps, return -" in capsys.readouterr().out
     main(["record", str(tmp_path / "expert"), str(tmp_path / "mine.npz"), "--n-episodes", "2"])
     demonstrations = Demonstrations.load(tmp_path / "mine.npz")
@@ -150,14 +150,17 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
         ),
         (
             "train --learner batch_size 0",
-            "settings and an environment that trpo can learn with, got n_steps=256",
+            "settings and an environment that trpo can learn with, got n_steps=64",
         ),
         ("train --learner policy_kwargs x", "sb3-gail: expected settings and an environment that trpo can learn with"),
         (
             "train --discriminator gradient_penalty -1",
             "gradient_penalty must be a finite number of at least 0",
         ),
-        ("train --discriminator gradient_penalty abc", "gradient_penalty must be a number, got 'abc'"),
+        (
+            "train --discriminator gradient_penalty abc",
+            "gradient_penalty must be a number, a pair (start, end) or a schedule, got 'abc'",
+        ),
         ("train --discriminator hidden_sizes 3", "hidden_sizes must be a tuple of widths"),
         ("train --total-timesteps 0", "total_timesteps must be a positive whole number, got 0"),
         ("train --total-timesteps many", "total-timesteps"),

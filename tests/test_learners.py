@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from sb3_contrib import TRPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_gail import learners
 from sb3_gail.adapters import EnvPoolVecEnv
-from sb3_gail.learners import VecEnvKind, choose_vec_env, learner_settings, make_venv
+from sb3_gail.learners import (
+    INITIAL_DEVIATION,
+    VecEnvKind,
+    choose_vec_env,
+    imitating_policy,
+    learner_settings,
+    make_venv,
+)
 from sb3_gail.runs import load_agent, make_model, resume, train, train_expert
 from sb3_gail.settings import ExpertSettings, TrainSettings
 
@@ -155,3 +165,10 @@ class TestEnvPool:
         run = train(TrainSettings(**SMALL, run_dir=tmp_path / "run"))
         with pytest.raises(ValueError, match="same shape"):
             load_agent(run.path, env="Walker2d-v5")
+
+
+def test_first_actions_deviate_by_a_share_of_their_range() -> None:
+    bounded = spaces.Box(np.array([-2.0, -4.0], dtype=np.float32), np.array([2.0, 4.0], dtype=np.float32))
+    assert math.exp(imitating_policy(bounded)["policy_kwargs"]["log_std_init"]) == pytest.approx(INITIAL_DEVIATION * 3)
+    assert imitating_policy(spaces.Box(-np.inf, np.inf, (2,))) == {}
+    assert imitating_policy(spaces.Discrete(2)) == {}

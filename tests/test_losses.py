@@ -83,7 +83,7 @@ def test_the_penalty_of_a_linear_function() -> None:
         return inputs @ weights + 7.0
 
     inputs = torch.randn(11, 2)
-    assert gradient_penalty(linear, inputs).item() == pytest.approx((5 - 1) ** 2)
+    assert gradient_penalty(linear, inputs, target=1.0).item() == pytest.approx((5 - 1) ** 2)
     assert gradient_penalty(linear, inputs, target=0.0).item() == pytest.approx(25)
     assert gradient_penalty(linear, inputs, target=5.0).item() == pytest.approx(0, abs=1e-10)
 
@@ -95,19 +95,19 @@ def test_the_penalty_of_a_sum_of_squares() -> None:
     def squares(points: Tensor) -> Tensor:
         return points.square().sum(dim=1)
 
-    assert gradient_penalty(squares, inputs).item() == pytest.approx((1 + 1 + 81) / 3)
+    assert gradient_penalty(squares, inputs, target=1.0).item() == pytest.approx((1 + 1 + 81) / 3)
 
 
 def test_the_penalty_trains_the_function() -> None:
     # d/dw (|w| - 1)^2 = 2 (1 - 1 / |w|) w
     weights = torch.tensor([3.0, 4.0], requires_grad=True)
-    gradient_penalty(lambda inputs: inputs @ weights, torch.randn(5, 2)).backward()  # type: ignore[no-untyped-call]
+    gradient_penalty(lambda inputs: inputs @ weights, torch.randn(5, 2), target=1.0).backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(weights.grad, 2 * (1 - 1 / 5) * weights.detach())
 
 
 def test_the_penalty_leaves_its_inputs_alone() -> None:
     inputs = torch.randn(4, 2)
-    gradient_penalty(lambda points: points.sum(dim=1), inputs)
+    gradient_penalty(lambda points: points.sum(dim=1), inputs, target=0.0)
     assert not inputs.requires_grad
     assert inputs.grad is None
 

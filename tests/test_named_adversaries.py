@@ -33,14 +33,11 @@ def demonstrations(*terminated: bool) -> Demonstrations:
 )
 def test_each_name_is_an_adversary(name: str, expected: type[Adversary]) -> None:
     expert = demonstrations(True)
-    assert type(make_adversary(name, expert, adversary_settings(name, expert, {}, gamma=0.9))) is expected
+    assert type(make_adversary(name, expert, adversary_settings(name, expert, {}))) is expected
 
 
-def test_networks_take_the_learners_discount() -> None:
-    assert adversary_settings("airl", demonstrations(True), {"reward": "gail"}, gamma=0.9) == {
-        "gamma": 0.9,
-        "reward": "gail",
-    }
+def test_networks_have_no_settings_that_depend_on_demonstrations() -> None:
+    assert adversary_settings("airl", demonstrations(True), {"reward": "gail"}) == {"reward": "gail"}
 
 
 @pytest.mark.parametrize(
@@ -49,10 +46,10 @@ def test_networks_take_the_learners_discount() -> None:
 )
 def test_expert_that_ends_its_episodes_itself_makes_each_step_cost(terminated: tuple[bool, ...], sign: str) -> None:
     expert = demonstrations(*terminated)
-    adversary = make_adversary("fem", expert, adversary_settings("fem", expert, {}, gamma=0.9))
+    adversary = make_adversary("fem", expert, adversary_settings("fem", expert, {}))
     assert isinstance(adversary, LinearAdversary)
     assert adversary.sign == sign
-    assert adversary_settings("gtal", expert, {"sign": "both"}, gamma=0.9) == {"sign": "both"}
+    assert adversary_settings("gtal", expert, {"sign": "both"}) == {"sign": "both"}
 
 
 def test_all_settings_are_spelt_out() -> None:

@@ -21,6 +21,7 @@ def test_the_critic_rises_by_the_distance_between_expert_and_policy() -> None:
         inputs="s",
         loss="wasserstein",
         gradient_penalty=10.0,
+        gradient_norm=1.0,
         reward="airl",
         hidden_sizes=(32,),
         learning_rate=lambda progress_remaining: 1e-2 * progress_remaining,

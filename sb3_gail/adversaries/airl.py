@@ -172,4 +172,8 @@ class AIRL(Discriminator):
     def _gradient_penalty(self, points: Tensor) -> Tensor:
         """Of `f` alone: the policy's likelihood is given."""
         goes_on = points[:, -2]
-        return gradient_penalty(lambda encoded: self.network.shaped_reward(encoded, goes_on), points[:, :-2])
+        return gradient_penalty(
+            lambda encoded: self.network.shaped_reward(encoded, goes_on),
+            points[:, :-2],
+            target=self.config.gradient_norm,
+        )

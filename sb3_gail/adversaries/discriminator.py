@@ -29,10 +29,8 @@ from sb3_gail.losses import (
     weight_decay,
 )
 from sb3_gail.rewards import RewardFunction, reward_function
+from sb3_gail.schedules import Scheduled, check_scheduled, value_at
 from sb3_gail.transitions import Array, Transitions
-
-Scheduled = float | Callable[[float], float]
-"""A number, or SB3's `Schedule`: a function of the progress remaining (1 at the start, 0 at the end)."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,20 @@ class DiscriminatorConfig:
         hidden_sizes: Width of each hidden layer.
         activation: `"tanh"`, `"relu"` or `"leaky_relu"`.
         spectral_norm: Whether every layer is spectrally normalised.
-        learning_rate: Adam's, or a schedule of it.
+        learning_rate: Adam's, or a schedule of it, such as `(3e-4, 3e-5)` for a linear one.
         batch_size: Transitions of either side in one Adam step.
         transitions_per_step: Policy transitions for each Adam step; what is left over counts in the next iteration.
         gradient_penalty: Weight of the penalty on the logit's gradient norm, or a schedule of it.
+        gradient_norm: The gradient norm that is not penalised. With 0 the discriminator can go flat where policy and
+            expert have become alike, and training settles there (Mescheder et al. 2018, "Which training methods for
+            GANs do actually converge?"); a Wasserstein critic needs 1.
         entropy_bonus: Weight of the mean entropy of `D`.
         label_smoothing: How far the cross-entropy's labels are from 0 and 1.
         weight_decay: Weight of half the squared weights, biases excepted.
         loss: `"bce"`, `"wasserstein"` (the logit is a critic: pay it with the reward `"airl"`, and hold it with a
             gradient penalty of 10 or spectral norm) or a function `(policy logits [B], expert logits [E]) -> scalar`.
-        smallest_deviation: Inputs are standardised by at least this deviation, in the environment's units.
+        smallest_deviation: Inputs are standardised by at least this deviation, in the environment's units, or by at
+            least a third of their typical deviation where that is less.
         absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
             worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
             It needs logits that are log ratios of densities, so it has no effect with another loss than `"bce"`.
@@ -68,10 +70,11 @@ class DiscriminatorConfig:
     hidden_sizes: tuple[int, ...] = (128, 128)
     activation: str = "tanh"
     spectral_norm: bool = False
-    learning_rate: Scheduled = 3e-4
-    batch_size: int = 256
+    learning_rate: Scheduled = (3e-4, 3e-5)
+    batch_size: int = 128
     transitions_per_step: int = 128
-    gradient_penalty: Scheduled = 1.0
+    gradient_penalty: Scheduled = 0.1
+    gradient_norm: float = 0.0
     entropy_bonus: float = 0.0
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
@@ -93,10 +96,10 @@ class DiscriminatorConfig:
             count = getattr(self, name)
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise ValueError(f"{name} must be a positive whole number, got {count!r}")
-        for name in ("entropy_bonus", "weight_decay", "smallest_deviation", "learning_rate", "gradient_penalty"):
+        for name in ("learning_rate", "gradient_penalty"):
+            check_scheduled(name, getattr(self, name))
+        for name in ("gradient_norm", "entropy_bonus", "weight_decay", "smallest_deviation"):
             number = getattr(self, name)
-            if name in ("learning_rate", "gradient_penalty") and callable(number):
-                continue
             if not isinstance(number, (int, float)) or isinstance(number, bool):
                 raise TypeError(f"{name} must be a number, got {number!r}")
             if not 0 <= number < float("inf"):
@@ -140,7 +143,7 @@ class Discriminator(Adversary):
         self.device = _existing_device(device)
         self.encoder = encoder.to(self.device)
         self.network = network.to(self.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=_at(config.learning_rate, 1.0))
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=value_at(config.learning_rate, 1.0))
         self._reward = reward_function(config.reward)
         self._loss = loss_function(config.loss)
         if config.label_smoothing:
@@ -215,8 +218,8 @@ class Discriminator(Adversary):
         self._transitions_owed -= n_steps * self.config.transitions_per_step
         policy, self._pending = Transitions.concatenate(self._pending), []
         for group in self.optimizer.param_groups:
-            group["lr"] = _at(self.config.learning_rate, progress_remaining)
-        penalty = _at(self.config.gradient_penalty, progress_remaining)
+            group["lr"] = value_at(self.config.learning_rate, progress_remaining)
+        penalty = value_at(self.config.gradient_penalty, progress_remaining)
         self.network.train()
         minibatches = zip(
             self._minibatches(policy, None, n_steps),
@@ -312,7 +315,7 @@ class Discriminator(Adversary):
 
     def _gradient_penalty(self, points: Tensor) -> Tensor:
         """At encoded points `[b, D]`, a scalar."""
-        return gradient_penalty(self.network, points)
+        return gradient_penalty(self.network, points, target=self.config.gradient_norm)
 
     def _minibatches(
         self, transitions: Transitions, encode_all: Callable[[Transitions], Tensor] | None, n_steps: int
@@ -399,10 +402,6 @@ def _check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if ours != theirs:
         raise ValueError(f"expected a state with tensors of the shapes {ours}, got {theirs}")
-
-
-def _at(scheduled: Scheduled, progress_remaining: float) -> float:
-    return scheduled(progress_remaining) if callable(scheduled) else scheduled
 
 
 def _check_choice(name: str, value: str, choices: Mapping[str, Any]) -> None:

@@ -7,10 +7,10 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_gail.adversaries.discriminator import Scheduled
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.likelihood import actor_parameters, cloning_loss, policy_batch, training_mode
 from sb3_gail.raw_observations import raw_vec_env
+from sb3_gail.schedules import Scheduled, check_scheduled, progress_remaining, value_at
 
 NEGLIGIBLE = 1e-3
 """Below this weight no steps are taken."""
@@ -30,7 +30,7 @@ class BCAnnealingCallback(BaseCallback):
 
     Args:
         demonstrations: The expert's.
-        weight: At the start, or SB3's `Schedule` of it.
+        weight: At the start, or a schedule of it.
         half_life: Environment steps in which the weight halves, beside its schedule; `None` leaves it to that alone.
             The weight follows the model's `num_timesteps`, so that a resumed run goes on where it stopped.
         learning_rate: Adam's at weight 1.
@@ -69,8 +69,7 @@ class BCAnnealingCallback(BaseCallback):
             raise ValueError(f"half_life must be a positive number of environment steps or None, got {half_life!r}")
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {learning_rate!r}")
-        if not callable(weight) and not 0 <= weight < float("inf"):
-            raise ValueError(f"weight must be a finite number of at least 0, or a schedule, got {weight!r}")
+        check_scheduled("weight", weight)
         self.demonstrations = demonstrations
         self.weight = weight
         self.half_life = half_life
@@ -84,10 +83,8 @@ class BCAnnealingCallback(BaseCallback):
 
     def current_weight(self) -> float:
         """The weight at the model's present number of environment steps."""
-        done = self.model.num_timesteps
-        progress_remaining = max(0.0, 1.0 - done / self.model._total_timesteps)
-        weight = self.weight(progress_remaining) if callable(self.weight) else self.weight
-        return weight if self.half_life is None else weight * 0.5 ** (done / self.half_life)
+        weight = value_at(self.weight, progress_remaining(self.model))
+        return weight if self.half_life is None else weight * 0.5 ** (self.model.num_timesteps / self.half_life)
 
     def _init_callback(self) -> None:
         if not isinstance(self.model, OnPolicyAlgorithm):

@@ -18,6 +18,7 @@ from sb3_gail.adversaries.base import Adversary
 from sb3_gail.callbacks.collection import Collection, find_collection
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.likelihood import log_prob
+from sb3_gail.schedules import progress_remaining
 from sb3_gail.transitions import Array, Transitions
 from sb3_gail.wrappers.reward import check_adversary
 
@@ -132,10 +133,8 @@ class GAILCallback(BaseCallback):
     def _update_adversary(self, rollout: Transitions) -> Any:
         policy = self._with_log_prob(Transitions.concatenate([*self.replay, rollout]))
         self.replay.append(rollout)
-        progress_remaining = max(0.0, 1.0 - self.model.num_timesteps / self.model._total_timesteps)
-        return self.adversary.update(
-            policy, self._with_log_prob(self._expert), progress_remaining=progress_remaining
-        )
+        expert = self._with_log_prob(self._expert)
+        return self.adversary.update(policy, expert, progress_remaining=progress_remaining(self.model))
 
     def _reward(self, rollout: Transitions) -> Array:
         """The adversary's reward of each step of each environment, `[T, n_envs]`."""
