@@ -86,6 +86,7 @@ class Job:
         timesteps: Environment steps.
         demonstrations: The file of all demonstrations.
         episodes: Of each final evaluation.
+        variant: A key of `VARIANTS`.
     """
 
     env: str
@@ -95,11 +96,13 @@ class Job:
     timesteps: int
     demonstrations: str
     episodes: int = 50
+    variant: str = "defaults"
 
     @property
     def name(self) -> str:
         """Its folder's."""
-        return f"{self.env}/{self.algorithm}-{self.trajectories}-{self.seed}"
+        variant = "" if self.variant == "defaults" else f"-{self.variant}"
+        return f"{self.env}/{self.algorithm}-{self.trajectories}-{self.seed}{variant}"
 
 
 def cells(

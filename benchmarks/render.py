@@ -151,15 +151,19 @@ def page(table: Table, commands: str) -> str:
         "Interquartile mean of the scores of all seeds on all environments that were run with the fewest (to the most) "
         "trajectories, with its 95% interval by a bootstrap that resamples seeds within each environment; beside it "
         "that of the paper's values of the same cells.",
-        _markdown(["algorithm", "trajectories", "IQM", "95%", "paper", "environments", "runs"], _summary_rows(table)),
+        markdown_table(
+            ["algorithm", "trajectories", "IQM", "95%", "paper", "environments", "runs"], _summary_rows(table)
+        ),
         *(part for env in TASKS for part in _environment(table, env)),
         f"## Steps and minutes to a score of {SCORE}",
         f"At the first of {HELD} evaluations in a row ({_points(table)} episodes, most likely actions) with at least "
         "that score: each seed, and the median. Minutes are wall-clock on the machine below, evaluations included, as "
         "many jobs side by side as it says there.",
-        _markdown(["environment", "algorithm", "trajectories", "steps", "median", "minutes"], _arrival_rows(table)),
+        markdown_table(
+            ["environment", "algorithm", "trajectories", "steps", "median", "minutes"], _arrival_rows(table)
+        ),
         "## How it was run",
-        *_machines(table),
+        *describe_machines(table.results),
         f"```bash\n{commands.strip()}\n```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -198,7 +202,7 @@ def _environment(table: Table, env: str) -> list[str]:
     parts = [
         f"## {env}",
         f"One transition in {task.subsample} is kept, jobs have {_steps_run(table, env)} environment steps.",
-        _markdown(header, rows),
+        markdown_table(header, rows),
     ]
     if any(result.job.env == env and result.job.algorithm != "bc" for result in table.results):
         parts.append(f"![Learning curves on {env}](curves-{env}.png)")
@@ -311,8 +315,9 @@ def _points(table: Table) -> str:
     return " or ".join(map(str, sorted(numbers))) or "0"
 
 
-def _machines(table: Table) -> list[str]:
-    machines = {tuple(result.content["machine"].items()) for result in table.results}
+def describe_machines(results: Iterable[Result]) -> list[str]:
+    """What jobs ran on and with, a line for each machine."""
+    machines = {tuple(result.content["machine"].items()) for result in results}
     return [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in each) + "." for each in sorted(machines)]
 
 
@@ -320,7 +325,8 @@ def _interval(ends: tuple[float, float] | None) -> str:
     return "-" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of a page."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
