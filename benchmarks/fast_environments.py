@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,8 @@ def timings(file: Path, rounds: int) -> list[tuple[str, str, str, str]]:
                 vec_env=kind,
                 learner={"n_steps": n_steps},
             )
-            model, gail = make_model(settings)
-            imitating[name].append(rate(lambda model=model, gail=gail: model.learn(16_384, callback=gail), 16_384))  # type: ignore[misc]
+            model, callbacks = make_model(settings)
+            imitating[name].append(rate(partial(model.learn, 16_384, callback=callbacks), 16_384))
     first = next(iter(LAYOUTS))
     rows = []
     for name in LAYOUTS:

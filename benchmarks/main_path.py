@@ -176,8 +176,8 @@ def time_row(demonstrations: Path | None, pairs: int = 7, timesteps: int = 32_76
     settings = hopper_settings(demonstrations)
 
     def imitating() -> None:
-        model, gail = make_model(settings)
-        model.learn(timesteps, callback=gail)
+        model, callbacks = make_model(settings)
+        model.learn(timesteps, callback=callbacks)
 
     def plain() -> None:
         make_plain_model(settings).learn(timesteps)
@@ -243,9 +243,9 @@ class MemoryCallback(BaseCallback):
 def memory_row(demonstrations: Path | None, timesteps: int = 1_000_000) -> tuple[str, str, str]:
     """How much the peak memory grows after the first 100k steps of a long run, to its very end."""
     settings = hopper_settings(demonstrations)
-    model, gail = make_model(settings)
+    model, callbacks = make_model(settings)
     memory = MemoryCallback(100_000)
-    model.learn(timesteps, callback=[gail, memory])
+    model.learn(timesteps, callback=[*callbacks, memory])
     early, late = memory.peaks[100_000], peak_memory()
     return "peak memory at 1M steps over that at 100k", "flat", f"{late / early:.3f} ({early:.0f} to {late:.0f} MiB)"
 

@@ -8,8 +8,8 @@ again.
 
 - `ours`: `sb3-gail train` as it is, on SB3's `DummyVecEnv`; `ours-envpool` the same on EnvPool.
 - `imitation-ours`: our settings as far as its API takes them: TRPO's, the discriminator's network, optimiser, batches
-  and number of steps. It has no gradient penalty and no absorbing states, normalises by running statistics, and calls
-  `learn()` once a round.
+  and number of steps, and the shrinking trust region. It has no gradient penalty, no absorbing states and no schedule
+  of the discriminator's rate, normalises by running statistics, and calls `learn()` once a round.
 - `imitation-published`: the discriminator, rollouts, discount and policy network that its authors tuned for GAIL on
   this task (its `tuned_hps`, else the defaults of its script), with TRPO.
 - `imitation-published-ppo`: all that they published, with their PPO.
@@ -52,8 +52,9 @@ from sb3_gail.adversaries import DiscriminatorConfig
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.learners import learner_class, learner_settings, make_venv
+from sb3_gail.learners import FINAL_TARGET_KL, imitating_policy, learner_class, learner_settings, make_venv
 from sb3_gail.runs import Point, load_demonstrations, make_model
+from sb3_gail.schedules import value_at
 from sb3_gail.settings import TrainSettings
 
 Variant = Literal["ours", "ours-envpool", "imitation-ours", "imitation-published", "imitation-published-ppo"]
@@ -156,8 +157,8 @@ class _Ticks(BaseCallback):
 
 def train_ours(settings: Settings, clock: Clock) -> BaseAlgorithm:
     """Our GAIL."""
-    model, gail = make_model(settings.ours)
-    return model.learn(settings.timesteps, callback=[gail, _Ticks(clock)])
+    model, callbacks = make_model(settings.ours)
+    return model.learn(settings.timesteps, callback=[*callbacks, _Ticks(clock)])
 
 
 def train_imitations(settings: Settings, clock: Clock) -> BaseAlgorithm:
@@ -181,8 +182,17 @@ def train_imitations(settings: Settings, clock: Clock) -> BaseAlgorithm:
             custom_logger=logger.configure(folder, format_strs=[]),
             **adversary,
         )
+        trpo: Any = learner if settings.variant == "imitation-ours" else None
+        target_kl = trpo and trpo.target_kl
+
+        def after_round(_: int) -> None:
+            if trpo is not None:
+                remaining = max(0.0, 1.0 - learner.num_timesteps / settings.timesteps)
+                trpo.target_kl = value_at((target_kl, FINAL_TARGET_KL * target_kl), remaining)
+            clock.tick(learner)
+
         clock.start()
-        trainer.train(settings.timesteps, callback=lambda _: clock.tick(learner))
+        trainer.train(settings.timesteps, callback=after_round)
     return learner
 
 
@@ -212,9 +222,10 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
     from sb3_gail.adversaries.networks import ACTIVATIONS
 
     ours = learner_settings(settings.ours.algorithm, settings.ours.learner)
-    config = DiscriminatorConfig(**{"gamma": ours["gamma"], **settings.ours.discriminator})
+    overrides: dict[str, Any] = settings.ours.discriminator
+    config = DiscriminatorConfig(**overrides)
     policy_kwargs = {
-        **ours.pop("policy_kwargs", {}),
+        **imitating_policy(venv.action_space).get("policy_kwargs", {}),
         "features_extractor_class": NormalizeFeaturesExtractor,
         "features_extractor_kwargs": {"normalize_class": RunningNorm},
     }
@@ -235,7 +246,7 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
             "demo_batch_size": config.batch_size,
             "n_disc_updates_per_round": max(1, rollout // config.transitions_per_step),
             "gen_replay_buffer_capacity": rollout,
-            "disc_opt_kwargs": {"lr": config.learning_rate},
+            "disc_opt_kwargs": {"lr": value_at(config.learning_rate, 1.0)},
         },
     )
 
@@ -252,8 +263,7 @@ def _published(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, di
         make = learner_class("trpo")
         theirs = {name: learner[name] for name in ("gamma", "gae_lambda") if name in learner}
         learner = learner_settings("trpo", theirs)
-        learner.pop("policy_kwargs", None)
-        learner.pop("n_steps", None)
+        learner.pop("n_steps")
     gen_algo = make(
         policy["policy_cls"],
         venv,

@@ -14,7 +14,7 @@ from sb3_gail.data import shipped
 from sb3_gail.evaluation import evaluate, random_evaluation
 from sb3_gail.learners import make_venv
 from sb3_gail.plots import plot_runs
-from sb3_gail.runs import make_model, train
+from sb3_gail.runs import load_demonstrations, make_plain_model, train
 from sb3_gail.settings import TrainSettings
 from sb3_gail.tables import returns_table
 
@@ -49,9 +49,9 @@ def main(
     )
     eval_env = make_venv(env, n_envs=settings.n_envs, seed=seed)
 
-    cloned, gail = make_model(settings)
-    print(f"Behavioural cloning of {gail.demonstrations}")
-    pretrain_bc(cloned, gail.demonstrations, progress_bar=True)
+    cloned, demonstrations = make_plain_model(settings), load_demonstrations(settings)
+    print(f"Behavioural cloning of {demonstrations}")
+    pretrain_bc(cloned, demonstrations, progress_bar=True)
     bc = evaluate(cloned, eval_env, n_episodes=n_eval_episodes)
 
     print("Generative adversarial imitation learning")

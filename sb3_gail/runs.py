@@ -275,10 +275,10 @@ def load_demonstrations(settings: TrainSettings) -> Demonstrations:
     return demonstrations
 
 
-def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, GAILCallback]:
-    """A fresh learner on an environment that pays a fresh discriminator's reward, and the callback that trains it."""
+def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, list[BaseCallback]]:
+    """A fresh learner on an environment that pays a fresh adversary's reward, and the callbacks to imitate with."""
     experiment = _Experiment(settings)
-    return experiment.make(), experiment.callback
+    return experiment.make(), [experiment.callback, *_settling(experiment.settings)]
 
 
 def make_plain_model(settings: RunSettings) -> BaseAlgorithm:

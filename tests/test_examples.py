@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -79,13 +80,35 @@ def test_bc_then_gail() -> None:
     assert all(map(math.isfinite, scores.values()))
 
 
-def test_frozen_reward() -> None:
-    returns = example("frozen_reward").main(
-        env_id="CartPole-v1", total_timesteps=256, n_envs=2, n_steps=64, n_eval_episodes=2, progress_bar=False
+def test_frozen_reward(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = example("frozen_reward").main(
+        seeds=(0, 1),
+        n_demonstrations=4,
+        imitation_timesteps=128,
+        replay_rollouts=1,
+        fresh_timesteps=128,
+        n_envs=2,
+        n_steps=64,
+        n_eval_episodes=4,
     )
-    assert list(returns) == ["GAIL", "a fresh agent"]
-    assert all(mean_return >= 1 for mean_return in returns.values())
-    assert Path("runs/frozen_reward/discriminator.pt").is_file()
+    assert len(scores) == 9
+    assert all(len(each) == 2 and np.isfinite(each).all() for each in scores.values())
+    printed = capsys.readouterr().out
+    assert all(f"{method:<16}{dynamics}" in printed for method, dynamics in scores)
+    assert len(list(Path("runs/frozen_reward").glob("reward_*.pt"))) == 6
+
+
+def test_the_dynamics_of_the_frozen_rewards_example() -> None:
+    maze = example("frozen_reward").Maze
+    learned, moved, reversed_actions = maze(), maze(door=0), maze(reversed_actions=True)
+    below_door, up, down = 34, 1, 3  # the last cell of the first row below the wall
+    assert learned.following[below_door, up] == 27
+    assert moved.following[below_door, up] == below_door
+    assert moved.following[28, up] == 21
+    assert reversed_actions.following[below_door, down] == 27
+    assert (learned.following[:, 0] == np.arange(49)).all()
+    for each in (learned, moved, reversed_actions):
+        assert set(each.following[each.starts].ravel()) == set(each.starts)
 
 
 def test_wandb_logging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

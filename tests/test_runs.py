@@ -17,9 +17,11 @@ import pytest
 import torch
 
 from sb3_gail import Demonstrations
+from sb3_gail.callbacks import GAILCallback, TargetKLCallback
 from sb3_gail.data import shipped
 from sb3_gail.evaluation import evaluate
 from sb3_gail.runs import Run, load_agent, load_demonstrations, make_model, resume, train, train_expert
+from sb3_gail.schedules import value_at
 from sb3_gail.settings import ExpertSettings, TrainSettings
 
 SMALL: dict[str, Any] = {
@@ -219,10 +221,15 @@ def test_settings_reach_what_they_are_about() -> None:
         discriminator={"reward": "airl", "batch_size": 32},
         replay_rollouts=3,
     )
-    model, gail = make_model(settings)
+    model, callbacks = make_model(settings)
+    gail = callbacks[0]
+    assert isinstance(gail, GAILCallback)
     assert (model.n_steps, model.target_kl) == (32, 0.05)  # type: ignore[attr-defined]
     assert (gail.adversary.config.reward, gail.adversary.config.batch_size) == ("airl", 32)  # type: ignore[attr-defined]
     assert gail.replay.maxlen == 3
+    (settling,) = callbacks[1:]
+    assert isinstance(settling, TargetKLCallback)
+    assert [value_at(settling.target_kl, remaining) for remaining in (1.0, 0.0)] == pytest.approx([0.05, 0.005])
     whole = Demonstrations.load(shipped("CartPole-v1"))
     assert gail.demonstrations.n_episodes == 2
     assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)
