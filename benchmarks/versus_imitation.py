@@ -225,7 +225,7 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
     overrides: dict[str, Any] = settings.ours.discriminator
     config = DiscriminatorConfig(**overrides)
     policy_kwargs = {
-        **imitating_policy(venv.action_space).get("policy_kwargs", {}),
+        **imitating_policy(load_demonstrations(settings.ours)).get("policy_kwargs", {}),
         "features_extractor_class": NormalizeFeaturesExtractor,
         "features_extractor_kwargs": {"normalize_class": RunningNorm},
     }

@@ -92,7 +92,7 @@ class TransitionEncoder(nn.Module):
         inputs: `"sa"`, `"s"`, `"ss'"` or `"sas'"`.
         clip: Largest absolute value of a standardised number.
         smallest_deviation: Numbers are divided by at least this, in the environment's units: what an expert holds
-            almost still would otherwise outweigh all the rest. Where the numbers are small ones, at least by a third of
+            almost still would otherwise outweigh all the rest. Where the numbers are small ones, at least by a sixth of
             their typical (geometric mean) deviation.
     """
 
@@ -195,7 +195,7 @@ def _fit(leaves: tuple[Leaf, ...], values: Any, smallest_deviation: float) -> tu
             rows = leaf.rows(values).reshape(-1, leaf.size).astype(np.float64)
             mean, deviation = rows.mean(axis=0), rows.std(axis=0)
             varies = deviation > CONSTANT * np.maximum(np.abs(mean), 1.0)
-            floor = min(smallest_deviation, _typical(deviation[varies]) / 3)
+            floor = min(smallest_deviation, _typical(deviation[varies]) / 6)
             scale = np.where(varies, 1.0 / np.maximum(deviation, max(floor, CONSTANT)), 0.0)
         means.append(torch.as_tensor(mean, dtype=torch.float32))
         scales.append(torch.as_tensor(scale, dtype=torch.float32))

@@ -19,6 +19,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_gail.adapters.envpool import EnvPoolVecEnv, envpool_has
+from sb3_gail.demonstrations import Demonstrations
 
 VecEnvKind = Literal["auto", "envpool", "dummy"]
 """What runs copies of an environment: EnvPool, or SB3's `DummyVecEnv`; `auto` is EnvPool where it has that one."""
@@ -77,8 +78,8 @@ ON_POLICY = ("trpo", "ppo", "a2c")
 FINAL_TARGET_KL = 0.1
 """The share of its `target_kl` that TRPO ends with when it imitates."""
 
-INITIAL_DEVIATION = 0.6
-"""Of an imitating policy's first actions, in halves of their range: demonstrations tell where to explore."""
+SMALLEST_INITIAL_DEVIATION = 0.1
+"""Of an imitating policy's first actions, in halves of their range: an expert who hardly moves is explored, too."""
 
 _OURS = ("policy", "env", "seed", "device", "_init_setup_model")
 """Arguments of the learners that we give them ourselves."""
@@ -137,12 +138,19 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
     return made
 
 
-def imitating_policy(action_space: gym.Space[Any]) -> dict[str, Any]:
-    """A learner's `policy_kwargs` for imitation, where actions have a range: how far its first ones deviate."""
-    if not isinstance(action_space, spaces.Box) or not action_space.is_bounded():
+def imitating_policy(demonstrations: Demonstrations) -> dict[str, Any]:
+    """A learner's `policy_kwargs` for imitation: first actions that deviate as much as the expert's do.
+
+    SB3's first ones deviate by 1. That is more than many experts' do: the trust region has to shrink it in small steps,
+    and until then the noise alone tells policy from expert.
+    """
+    space = demonstrations.action_space
+    if not isinstance(space, spaces.Box):
         return {}
-    half_range = float(np.mean(action_space.high - action_space.low)) / 2
-    return {"policy_kwargs": {"log_std_init": math.log(INITIAL_DEVIATION * half_range)}}
+    actions = np.asarray(demonstrations.transitions().actions, dtype=np.float64)
+    smallest = SMALLEST_INITIAL_DEVIATION * (float(np.mean(space.high - space.low)) / 2 if space.is_bounded() else 1.0)
+    deviation = max(smallest, float(np.sqrt(actions.var(axis=0).mean())))
+    return {"policy_kwargs": {"log_std_init": math.log(deviation)}}
 
 
 def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dummy"]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, Literal
 
+from gymnasium import spaces
+
 from sb3_gail.adversaries import (
     AIRL,
     Adversary,
@@ -51,6 +53,9 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 def adversary_settings(name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Our settings of a named adversary for some demonstrations with some of them replaced.
 
+    GAIL's reward is `gail` for continuous actions, and `airl` for discrete ones: few actions leave large mistakes,
+    among which `gail` hardly distinguishes.
+
     A linear reward has one sign. Where most of the expert's episodes terminate, it ends them itself (it reaches a
     goal), and each step costs; where most go on to a time limit, an end is a failure, and each step pays.
 
@@ -59,6 +64,8 @@ def adversary_settings(name: str, demonstrations: Demonstrations, overrides: Map
         demonstrations: What is imitated.
         overrides: The settings that differ from ours.
     """
+    if name == "gail" and not isinstance(demonstrations.action_space, spaces.Box):
+        return {"reward": "airl", **overrides}
     if name in _NETWORKS:
         return dict(overrides)
     ends_itself = demonstrations.whole.terminated.mean() > 0.5

@@ -306,7 +306,7 @@ class _Experiment:
 
     def make(self) -> BaseAlgorithm:
         """The learner at the start."""
-        return _make_model(self.settings, self._venv)
+        return _make_model(self.settings, self._venv, imitating_policy(self.callback.demonstrations))
 
     def load(self, checkpoint: Path) -> BaseAlgorithm:
         """The learner as it was."""
@@ -396,10 +396,8 @@ def _learn(run: Run, model: BaseAlgorithm, callbacks: Sequence[BaseCallback], pr
         model.logger.close()
 
 
-def _make_model(settings: RunSettings, venv: VecEnv) -> BaseAlgorithm:
-    chosen = learner_settings(settings.algorithm, settings.learner)
-    if isinstance(settings, TrainSettings):
-        chosen = {**imitating_policy(venv.action_space), **chosen}
+def _make_model(settings: RunSettings, venv: VecEnv, defaults: Mapping[str, Any] | None = None) -> BaseAlgorithm:
+    chosen = {**(defaults or {}), **learner_settings(settings.algorithm, settings.learner)}
     venv = _normalised(settings, venv)
     return make_learner(settings.algorithm, venv, chosen, seed=settings.seed, device=settings.device)
 

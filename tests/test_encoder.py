@@ -99,8 +99,8 @@ def test_constants_are_zero_whatever_the_policy_makes_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("deviations", "floor"),
-    [((2.0, 30.0, 0.04), 0.1), ((0.5, 0.5, 0.004), 0.1 / 3), ((0.02, 0.02, 0.01), 0.0)],
-    ids=["in the environment's units", "by a third of the typical one", "not where all are alike"],
+    [((2.0, 30.0, 0.04), 0.1), ((0.5, 0.5, 0.004), 0.1 / 6), ((0.02, 0.02, 0.01), 0.0)],
+    ids=["in the environment's units", "by a sixth of the typical one", "not where all are alike"],
 )
 def test_small_deviations_are_floored(deviations: tuple[float, ...], floor: float) -> None:
     normal = np.random.default_rng(0).normal(size=OBSERVATIONS.shape)

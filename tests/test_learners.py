@@ -16,10 +16,9 @@ from gymnasium.envs.registration import EnvSpec
 from sb3_contrib import TRPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from sb3_gail import learners
+from sb3_gail import Demonstrations, learners
 from sb3_gail.adapters import EnvPoolVecEnv
 from sb3_gail.learners import (
-    INITIAL_DEVIATION,
     VecEnvKind,
     choose_vec_env,
     imitating_policy,
@@ -167,8 +166,26 @@ class TestEnvPool:
             load_agent(run.path, env="Walker2d-v5")
 
 
-def test_first_actions_deviate_by_a_share_of_their_range() -> None:
-    bounded = spaces.Box(np.array([-2.0, -4.0], dtype=np.float32), np.array([2.0, 4.0], dtype=np.float32))
-    assert math.exp(imitating_policy(bounded)["policy_kwargs"]["log_std_init"]) == pytest.approx(INITIAL_DEVIATION * 3)
-    assert imitating_policy(spaces.Box(-np.inf, np.inf, (2,))) == {}
-    assert imitating_policy(spaces.Discrete(2)) == {}
+def demonstrated(actions: Any, action_space: spaces.Space[Any]) -> Demonstrations:
+    """An episode with some actions."""
+    return Demonstrations.from_arrays(
+        np.zeros((len(actions) + 1, 1)), np.asarray(actions), lengths=[len(actions)], action_space=action_space
+    )
+
+
+def test_first_actions_deviate_as_much_as_the_experts() -> None:
+    bounded = spaces.Box(-2.0, 2.0, (2,))
+    demonstrations = demonstrated([[1.0, 0.5], [-1.0, 0.5], [1.0, 0.5], [-1.0, 0.5]], bounded)
+    log_deviation = imitating_policy(demonstrations)["policy_kwargs"]["log_std_init"]
+    assert math.exp(log_deviation) == pytest.approx(math.sqrt((1.0 + 0.0) / 2))
+
+
+@pytest.mark.parametrize(("bound", "deviation"), [(2.0, 0.2), (np.inf, 0.1)])
+def test_an_expert_who_does_not_move_is_explored(bound: float, deviation: float) -> None:
+    demonstrations = demonstrated([[0.3]] * 4, spaces.Box(-bound, bound, (1,)))
+    log_deviation = imitating_policy(demonstrations)["policy_kwargs"]["log_std_init"]
+    assert math.exp(log_deviation) == pytest.approx(deviation)
+
+
+def test_choices_do_not_deviate() -> None:
+    assert imitating_policy(demonstrated([0, 1], spaces.Discrete(2))) == {}

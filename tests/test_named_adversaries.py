@@ -36,8 +36,13 @@ def test_each_name_is_an_adversary(name: str, expected: type[Adversary]) -> None
     assert type(make_adversary(name, expert, adversary_settings(name, expert, {}))) is expected
 
 
-def test_networks_have_no_settings_that_depend_on_demonstrations() -> None:
-    assert adversary_settings("airl", demonstrations(True), {"reward": "gail"}) == {"reward": "gail"}
+def test_gails_reward_depends_on_the_kind_of_actions() -> None:
+    discrete = demonstrations(True)
+    continuous = Demonstrations.from_arrays(np.zeros((3, 2)), np.zeros((2, 1)), lengths=[2])
+    assert adversary_settings("gail", discrete, {"batch_size": 8}) == {"reward": "airl", "batch_size": 8}
+    assert adversary_settings("gail", discrete, {"reward": "gail"}) == {"reward": "gail"}
+    assert adversary_settings("gail", continuous, {}) == {}
+    assert adversary_settings("airl", discrete, {}) == {}
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class DiscriminatorConfig:
         loss: `"bce"`, `"wasserstein"` (the logit is a critic: pay it with the reward `"airl"`, and hold it with a
             gradient penalty of 10 or spectral norm) or a function `(policy logits [B], expert logits [E]) -> scalar`.
         smallest_deviation: Inputs are standardised by at least this deviation, in the environment's units, or by at
-            least a third of their typical deviation where that is less.
+            least a sixth of their typical deviation where that is less.
         absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
             worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
             It needs logits that are log ratios of densities, so it has no effect with another loss than `"bce"`.
