@@ -88,7 +88,7 @@ def test_frozen_reward(capsys: pytest.CaptureFixture[str]) -> None:
         fresh_timesteps=256,
         n_envs=4,
         n_steps=64,
-        n_eval_episodes=4,
+        n_eval_episodes=40,
     )
     assert len(scores) == 16
     assert all(len(each) == 2 and np.isfinite(each).all() for each in scores.values())
