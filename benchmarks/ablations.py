@@ -9,8 +9,6 @@ evaluation in a folder of its own. The page is written from whatever is done.
 from __future__ import annotations
 
 import os
-import shlex
-import signal
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,7 +19,7 @@ import numpy as np
 import tyro
 from main_path import first_held
 from paper_cells import Result, load_results
-from paper_table import make_jobs, prepare, run_all
+from paper_table import make_jobs, run_selected
 from render import HELD, SCORE, describe_machines, markdown_table
 from variants import VARIANTS
 
@@ -98,7 +96,7 @@ def main(
         demonstrations: A folder of `<env>.npz` files.
         output: Where the page goes.
         envs: Which environments, with four trajectories.
-        variants: Which variants; `--variants` alone selects none and only writes the page.
+        variants: Which variants.
         seeds: Which seeds.
         timesteps: Environment steps instead of the table's.
         jobs: How many to run side by side.
@@ -107,19 +105,13 @@ def main(
         demonstrations, envs=envs, algorithms=["gail"], trajectories=[4], seeds=seeds, timesteps=timesteps
     )
     selected = [replace(job, variant=variant) for variant in variants for job in of_table]
-    folders = [prepare(job, results) for job in selected]
-    to_do = [folder for folder in folders if not (folder / "result.json").is_file()]
-    results.mkdir(parents=True, exist_ok=True)
-    with (results / "commands.txt").open("a") as commands:
-        commands.write(shlex.join(["python", "benchmarks/ablations.py", *sys.argv[1:]]) + "\n")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    failed = run_all(to_do, jobs)
+    failed = run_selected(selected, results, jobs)
     output.mkdir(parents=True, exist_ok=True)
     with replacing(output / "ablations.md") as temporary:
         text = page(load_results(results), (results / "commands.txt").read_text(encoding="utf-8"))
         temporary.write_text(text, encoding="utf-8")
     if failed:
-        sys.exit(f"{len(failed)} of {len(to_do)} jobs failed: {', '.join(map(str, failed))}")
+        sys.exit(f"{len(failed)} jobs failed: {', '.join(map(str, failed))}")
 
 
 if __name__ == "__main__":

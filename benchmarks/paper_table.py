@@ -128,6 +128,21 @@ def _outcome(folder: Path, status: int) -> str:
     return f"score {result.score():.3f}, {result.score('stochastic'):.3f} sampling its actions"
 
 
+def run_selected(selected: Sequence[Job], results: Path, n_side_by_side: int) -> list[Path]:
+    """Runs what of some jobs is not done yet, and notes the command.
+
+    Returns:
+        The folders of the jobs that failed.
+    """
+    folders = [prepare(job, results) for job in selected]
+    to_do = [folder for folder in folders if not (folder / "result.json").is_file()]
+    print(f"{len(folders)} jobs, {len(to_do)} of them to do", flush=True)
+    with (results / "commands.txt").open("a") as commands:
+        commands.write(shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]) + "\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return run_all(to_do, n_side_by_side)
+
+
 def main(
     results: Path = Path("runs/paper_table"),
     demonstrations: Path = Path("demonstrations"),
@@ -164,15 +179,9 @@ def main(
         timesteps=timesteps,
         episodes=episodes,
     )
-    folders = [prepare(job, results) for job in selected]
-    to_do = [folder for folder in folders if not (folder / "result.json").is_file()]
-    print(f"{len(folders)} jobs, {len(to_do)} of them to do", flush=True)
-    with (results / "commands.txt").open("a") as commands:
-        commands.write(shlex.join(["python", "benchmarks/paper_table.py", *sys.argv[1:]]) + "\n")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    failed = run_all(to_do, jobs)
+    failed = run_selected(selected, results, jobs)
     if failed:
-        sys.exit(f"{len(failed)} of {len(to_do)} jobs failed: {', '.join(map(str, failed))}")
+        sys.exit(f"{len(failed)} jobs failed: {', '.join(map(str, failed))}")
 
 
 if __name__ == "__main__":

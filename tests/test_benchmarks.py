@@ -24,6 +24,7 @@ from sb3_gail.settings import TrainSettings, write_settings
 for needed in ("tyro", "matplotlib", "scipy", "paper_cells"):
     pytest.importorskip(needed)
 
+import ablations  # noqa: E402
 import paper_job  # noqa: E402
 import paper_table  # noqa: E402
 import record_experts  # noqa: E402
@@ -39,6 +40,7 @@ from paper_cells import (  # noqa: E402
     load_results,
     priority,
 )
+from variants import VARIANTS  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared"
 TABLE = Path(paper_table.__file__)
@@ -464,3 +466,38 @@ class TestVersus:
 def test_results_score_between_random_and_demonstrations() -> None:
     content = {"random": 10.0, "demonstrations": 110.0, "stochastic": {"mean_return": 60.0}}
     assert Result(job(), Path(), content).score("stochastic") == 0.5
+
+
+class TestAblations:
+    """What each default is worth."""
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_every_variant_is_the_defaults_but_for_its_own_settings(self, variant: str, tmp_path: Path) -> None:
+        plain = paper_job.train_settings(job(), shipped("CartPole-v1"), tmp_path)
+        settings = paper_job.train_settings(replace(job(), variant=variant), shipped("CartPole-v1"), tmp_path)
+        changed = {name for name, value in asdict(settings).items() if value != asdict(plain)[name]}
+        assert changed == set(VARIANTS[variant].settings)
+
+    def test_jobs_of_variants_do_not_share_folders(self) -> None:
+        names = {replace(job(), variant=variant).name for variant in VARIANTS}
+        assert len(names) == len(VARIANTS)
+        assert job().name in names
+
+    def test_page_has_a_row_for_each_variant(self, tmp_path: Path) -> None:
+        for seed, last in enumerate((0.9, 1.0)):
+            fake(tmp_path, replace(job(seed=seed), variant="replay"), 100 * last, [(1, 0.95), (2, 0.95), (3, last)])
+        page = ablations.page(load_results(tmp_path), "python benchmarks/ablations.py")
+        assert "## CartPole-v1, 4 trajectories, 2,048 steps" in page
+        assert "| three past rollouts replayed | never, 1 | never | 0.95 | 0.90 | 0.90, 1.00 | 0.95 |" in page
+        assert page.count("| not run |") == len(VARIANTS) - 1
+
+    def test_small_ones_run(self, tmp_path: Path, demonstrations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "argv", ["benchmarks/ablations.py"])
+        results = tmp_path / "results"
+        ablations.main(
+            results, demonstrations, tmp_path, envs=("CartPole-v1",), variants=("replay",), seeds=(0,), timesteps=2048
+        )
+        (result,) = load_results(results)
+        assert Run(result.path / "run").settings.replay_rollouts == 3  # type: ignore[attr-defined]
+        assert (results / "commands.txt").read_text() == "python benchmarks/ablations.py\n"
+        assert "| three past rollouts replayed | never | never |" in (tmp_path / "ablations.md").read_text()
