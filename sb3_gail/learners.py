@@ -42,7 +42,7 @@ class TRPOSettings:
 class PPOSettings:
     """Arguments of Stable-Baselines3's `PPO`."""
 
-    n_steps: int = 256
+    n_steps: int = 64
     batch_size: int = 64
     n_epochs: int = 10
     gamma: float = 0.99
