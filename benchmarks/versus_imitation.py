@@ -52,7 +52,14 @@ from sb3_gail.adversaries import DiscriminatorConfig
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.learners import FINAL_TARGET_KL, imitating_policy, learner_class, learner_settings, make_venv
+from sb3_gail.learners import (
+    FINAL_TARGET_KL,
+    imitating_policy,
+    learner_class,
+    learner_settings,
+    make_venv,
+    rollout_settings,
+)
 from sb3_gail.runs import Point, load_demonstrations, make_model
 from sb3_gail.schedules import value_at
 from sb3_gail.settings import TrainSettings
@@ -221,7 +228,8 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
 
     from sb3_gail.adversaries.networks import ACTIVATIONS
 
-    ours = learner_settings(settings.ours.algorithm, settings.ours.learner)
+    algorithm = settings.ours.algorithm
+    ours = {**rollout_settings(algorithm, settings.n_envs), **learner_settings(algorithm, settings.ours.learner)}
     overrides: dict[str, Any] = settings.ours.discriminator
     config = DiscriminatorConfig(**overrides)
     policy_kwargs = {
@@ -229,7 +237,7 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
         "features_extractor_class": NormalizeFeaturesExtractor,
         "features_extractor_kwargs": {"normalize_class": RunningNorm},
     }
-    make: Any = learner_class(settings.ours.algorithm)
+    make: Any = learner_class(algorithm)
     learner = make("MlpPolicy", venv, seed=settings.seed, device="cpu", policy_kwargs=policy_kwargs, **ours)
     reward_net = BasicRewardNet(
         venv.observation_space,
@@ -263,7 +271,6 @@ def _published(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, di
         make = learner_class("trpo")
         theirs = {name: learner[name] for name in ("gamma", "gae_lambda") if name in learner}
         learner = learner_settings("trpo", theirs)
-        learner.pop("n_steps")
     gen_algo = make(
         policy["policy_cls"],
         venv,
@@ -378,7 +385,7 @@ def main(
     trajectories: int = 4,
     subsample: int = 20,
     timesteps: int = 1_000_000,
-    n_envs: int = TrainSettings.n_envs,
+    n_envs: int = 32,
     seeds: tuple[int, ...] = (0, 1, 2),
     variants: tuple[Variant, ...] = get_args(Variant),
     eval_freq: int = 20_000,

@@ -47,7 +47,7 @@ def main(
         seed=seed,
         run_dir=run_dir,
     )
-    eval_env = make_venv(env, n_envs=settings.n_envs, seed=seed)
+    eval_env = make_venv(env, n_envs=8, seed=seed)
 
     cloned, demonstrations = make_plain_model(settings), load_demonstrations(settings)
     print(f"Behavioural cloning of {demonstrations}")

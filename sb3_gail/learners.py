@@ -29,20 +29,18 @@ VecEnvKind = Literal["auto", "envpool", "dummy"]
 class TRPOSettings:
     """Arguments of sb3-contrib's `TRPO`; the learning rate is the critic's, and `target_kl` that of the start."""
 
-    n_steps: int = 64
     batch_size: int = 128
     gamma: float = 0.99
     gae_lambda: float = 0.95
     learning_rate: float = 1e-3
     n_critic_updates: int = 10
-    target_kl: float = 0.02
+    target_kl: float = 0.03
 
 
 @dataclass(frozen=True)
 class PPOSettings:
     """Arguments of Stable-Baselines3's `PPO`."""
 
-    n_steps: int = 64
     batch_size: int = 64
     n_epochs: int = 10
     gamma: float = 0.99
@@ -74,6 +72,9 @@ _LEARNERS: dict[str, tuple[type[BaseAlgorithm], Any]] = {
 }
 ON_POLICY = ("trpo", "ppo", "a2c")
 """Those that can imitate."""
+
+ROLLOUT = 2048
+"""Steps in a rollout of TRPO and PPO, of all copies of the environment together."""
 
 FINAL_TARGET_KL = 0.1
 """The share of its `target_kl` that TRPO ends with when it imitates."""
@@ -111,6 +112,14 @@ def learner_settings(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, 
         if isinstance(value, str) and isinstance(known[name], int | float):
             raise ValueError(f"{algorithm}'s {name} must be a value such as {known[name]!r}, got {value!r}")
     return {**asdict(_LEARNERS[algorithm][1]), **overrides}
+
+
+def rollout_settings(algorithm: str, n_envs: int) -> dict[str, int]:
+    """The `n_steps` with which so many copies of an environment fill a rollout of a named algorithm.
+
+    None for A2C, which learns from a few steps at a time, and SAC, which has no rollouts.
+    """
+    return {"n_steps": max(1, ROLLOUT // n_envs)} if algorithm in ("trpo", "ppo") else {}
 
 
 def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, seed: int, device: str) -> BaseAlgorithm:
@@ -158,6 +167,18 @@ def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dumm
     if vec_env == "auto":
         return "envpool" if envpool_has(env_id) else "dummy"
     return vec_env
+
+
+def choose_n_envs(env_id: str, n_envs: int | None, vec_env: VecEnvKind = "dummy") -> int:
+    """How many copies of an environment to run if nothing is said: 32, but 8 if its actions are discrete.
+
+    Many are fast. Few fill a rollout with longer stretches of each episode. Where episodes are equally long, as
+    MountainCar's are until it first succeeds, copies stay in step, and a short stretch shows only one part of them.
+    """
+    if n_envs is not None:
+        return n_envs
+    space = make_venv(env_id, n_envs=1, seed=0, vec_env=vec_env).action_space
+    return 32 if isinstance(space, spaces.Box) else 8
 
 
 def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dummy") -> VecEnv:

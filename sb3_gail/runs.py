@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import torch
@@ -34,6 +34,7 @@ from sb3_gail.json_files import read_json, write_json
 from sb3_gail.learners import (
     FINAL_TARGET_KL,
     ON_POLICY,
+    choose_n_envs,
     choose_vec_env,
     imitating_policy,
     is_normalised,
@@ -41,6 +42,7 @@ from sb3_gail.learners import (
     learner_settings,
     make_learner,
     make_venv,
+    rollout_settings,
 )
 from sb3_gail.named_adversaries import adversary_settings, make_adversary
 from sb3_gail.settings import ExpertSettings, RunSettings, TrainSettings, read_settings, write_settings
@@ -48,6 +50,8 @@ from sb3_gail.spaces import single_precision_space
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
 _STEPS = "time/total_timesteps"
+
+_Settings = TypeVar("_Settings", bound=RunSettings)
 
 _WARMUP = 10_240
 """Environment steps in which critic and discriminator catch up with a cloned policy."""
@@ -182,7 +186,7 @@ def train_expert(settings: ExpertSettings, *, progress: bool = False) -> Run:
         ValueError: If there is no such environment, or a setting is wrong.
         OSError: If the folder cannot be written.
     """
-    settings = replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env))
+    settings = _chosen(settings)
     model = make_plain_model(settings)
     folder = _new_folder(settings)
     write_settings(folder / "settings.json", settings)
@@ -284,6 +288,7 @@ def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, list[BaseCallbac
 def make_plain_model(settings: RunSettings) -> BaseAlgorithm:
     """A fresh learner on the same environments with their own reward, whatever there is to imitate."""
     torch.set_num_threads(settings.threads)
+    settings = _chosen(settings)
     return _make_model(settings, _make_venv(settings))
 
 
@@ -292,7 +297,7 @@ class _Experiment:
 
     def __init__(self, settings: TrainSettings) -> None:
         torch.set_num_threads(settings.threads)
-        settings = replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env))
+        settings = _chosen(settings)
         # Before the demonstrations: for an environment that does not exist, none are to be recorded.
         venv = _make_venv(settings)
         demonstrations = load_demonstrations(settings)
@@ -409,12 +414,23 @@ def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
     return VecNormalize(venv, norm_reward=isinstance(settings, ExpertSettings))
 
 
+def _chosen(settings: _Settings) -> _Settings:
+    """With what the environment decides where nothing is said."""
+    n_envs = _n_envs(settings)
+    learner = {**rollout_settings(settings.algorithm, n_envs), **settings.learner}
+    return replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env), n_envs=n_envs, learner=learner)
+
+
+def _n_envs(settings: RunSettings) -> int:
+    return choose_n_envs(settings.env, settings.n_envs, settings.vec_env)
+
+
 def _make_venv(settings: RunSettings) -> VecEnv:
-    return make_venv(settings.env, n_envs=settings.n_envs, seed=settings.seed, vec_env=settings.vec_env)
+    return make_venv(settings.env, n_envs=_n_envs(settings), seed=settings.seed, vec_env=settings.vec_env)
 
 
 def _eval_env(settings: RunSettings) -> VecEnv:
-    return _make_venv(replace(settings, n_envs=min(settings.n_envs, settings.n_eval_episodes)))
+    return _make_venv(replace(settings, n_envs=min(_n_envs(settings), settings.n_eval_episodes)))
 
 
 def _measure_baselines(run: Run, demonstrations: Demonstrations) -> dict[str, float | None]:

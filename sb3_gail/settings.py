@@ -22,7 +22,8 @@ class RunSettings:
         env: The Gymnasium id of the environment.
         algorithm: The learner.
         total_timesteps: Environment steps, of all copies together; training ends with the rollout that reaches them.
-        n_envs: Copies of the environment.
+        n_envs: Copies of the environment; by default 32, or 8 if its actions are discrete. TRPO's and PPO's rollouts
+            have 2048 steps whatever it is.
         vec_env: What runs them: `envpool`, `dummy` for SB3's `DummyVecEnv`, or `auto` for EnvPool where it is installed
             and has the environment.
         seed: Seeds the learner, the environments and the choice of subsampled transitions.
@@ -39,7 +40,7 @@ class RunSettings:
     env: str = "CartPole-v1"
     algorithm: Literal["trpo", "ppo", "a2c", "sac"] = "trpo"
     total_timesteps: int = 300_000
-    n_envs: int = 32
+    n_envs: int | None = None
     vec_env: VecEnvKind = "auto"
     seed: int = 0
     learner: dict[str, Value] = field(default_factory=dict)
@@ -52,8 +53,10 @@ class RunSettings:
         learner_settings(self.algorithm, self.learner)
         if self.vec_env not in get_args(VecEnvKind):
             raise ValueError(f"vec_env must be one of {', '.join(get_args(VecEnvKind))}, got {self.vec_env!r}")
-        for name in ("total_timesteps", "n_envs", "n_eval_episodes", "threads"):
+        for name in ("total_timesteps", "n_eval_episodes", "threads"):
             _check_positive(name, getattr(self, name))
+        if self.n_envs is not None:
+            _check_positive("n_envs", self.n_envs)
 
 
 @dataclass(frozen=True)

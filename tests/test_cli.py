@@ -150,7 +150,7 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
         ),
         (
             "train --learner batch_size 0",
-            "settings and an environment that trpo can learn with, got n_steps=64",
+            "settings and an environment that trpo can learn with, got batch_size=0",
         ),
         ("train --learner policy_kwargs x", "sb3-gail: expected settings and an environment that trpo can learn with"),
         (

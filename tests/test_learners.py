@@ -20,10 +20,12 @@ from sb3_gail import Demonstrations, learners
 from sb3_gail.adapters import EnvPoolVecEnv
 from sb3_gail.learners import (
     VecEnvKind,
+    choose_n_envs,
     choose_vec_env,
     imitating_policy,
     learner_settings,
     make_venv,
+    rollout_settings,
 )
 from sb3_gail.runs import load_agent, make_model, resume, train, train_expert
 from sb3_gail.settings import ExpertSettings, TrainSettings
@@ -50,6 +52,22 @@ def unwrapped(venv: VecEnv | None) -> VecEnv:
     """What is inside all wrappers."""
     assert venv is not None
     return venv.unwrapped
+
+
+@pytest.mark.parametrize(("env", "n_envs"), [("Pendulum-v1", 32), ("CartPole-v1", 8)])
+def test_copies_follow_from_the_actions(env: str, n_envs: int) -> None:
+    assert choose_n_envs(env, None) == n_envs
+    assert choose_n_envs(env, 5) == 5
+
+
+@pytest.mark.parametrize(("algorithm", "n_envs", "n_steps"), [("trpo", 32, 64), ("ppo", 8, 256), ("trpo", 4096, 1)])
+def test_copies_share_a_rollout(algorithm: str, n_envs: int, n_steps: int) -> None:
+    assert rollout_settings(algorithm, n_envs) == {"n_steps": n_steps}
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "sac"])
+def test_only_learners_from_long_rollouts_share_one(algorithm: str) -> None:
+    assert rollout_settings(algorithm, 8) == {}
 
 
 def test_overrides_are_checked() -> None:

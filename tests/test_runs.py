@@ -235,6 +235,14 @@ def test_settings_reach_what_they_are_about() -> None:
     assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)
 
 
+def test_environment_decides_where_nothing_is_said(tmp_path: Path) -> None:
+    settings = TrainSettings(**{**SMALL, "n_envs": None, "learner": {}, "total_timesteps": 1}, run_dir=tmp_path / "run")
+    run = train(settings)
+    assert run.settings.n_envs == 8
+    assert run.settings.learner["n_steps"] == 256
+    assert run.evaluation["timesteps"] == 2048
+
+
 def test_control_has_other_pairs_and_the_same_score() -> None:
     shuffled = load_demonstrations(TrainSettings(shuffle_demonstrations=True))
     known = Demonstrations.load(shipped("CartPole-v1"))

@@ -13,7 +13,7 @@ class TargetKLCallback(BaseCallback):
     """Schedules a learner's `target_kl`, which neither TRPO nor PPO takes a schedule for.
 
     ```python
-    callback = [GAILCallback(discriminator, demonstrations), TargetKLCallback((0.02, 0.002))]
+    callback = [GAILCallback(discriminator, demonstrations), TargetKLCallback((0.03, 0.003))]
     ```
 
     Policy and adversary chase each other: with large steps to the end, a policy that has reached the expert leaves it
