@@ -65,7 +65,7 @@ def main(
         callback=[
             gail,
             evaluation,
-            TargetKLCallback((0.02, 0.002)),  # large steps first, and to rest at the expert with small ones
+            TargetKLCallback((0.03, 0.003)),  # large steps first, and to rest at the expert with small ones
             ImitationCheckpointCallback(gail, checkpoint, save_freq=save_freq),
         ],
         reset_num_timesteps=False,
