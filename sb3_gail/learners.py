@@ -151,12 +151,15 @@ def imitating_policy(demonstrations: Demonstrations) -> dict[str, Any]:
     """A learner's `policy_kwargs` for imitation: first actions that deviate as much as the expert's do.
 
     SB3's first ones deviate by 1. That is more than many experts' do: the trust region has to shrink it in small steps,
-    and until then the noise alone tells policy from expert.
+    and until then the noise alone tells policy from expert. Actions that are all the same say nothing about it: they
+    may stand in for ones that nobody recorded.
     """
     space = demonstrations.action_space
     if not isinstance(space, spaces.Box):
         return {}
     actions = np.asarray(demonstrations.transitions().actions, dtype=np.float64)
+    if not np.ptp(actions, axis=0).any():
+        return {}
     smallest = SMALLEST_INITIAL_DEVIATION * (float(np.mean(space.high - space.low)) / 2 if space.is_bounded() else 1.0)
     deviation = max(smallest, float(np.sqrt(actions.var(axis=0).mean())))
     return {"policy_kwargs": {"log_std_init": math.log(deviation)}}

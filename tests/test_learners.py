@@ -199,10 +199,14 @@ def test_first_actions_deviate_as_much_as_the_experts() -> None:
 
 
 @pytest.mark.parametrize(("bound", "deviation"), [(2.0, 0.2), (np.inf, 0.1)])
-def test_an_expert_who_does_not_move_is_explored(bound: float, deviation: float) -> None:
-    demonstrations = demonstrated([[0.3]] * 4, spaces.Box(-bound, bound, (1,)))
+def test_an_expert_who_hardly_moves_is_explored(bound: float, deviation: float) -> None:
+    demonstrations = demonstrated([[0.3], [0.31]] * 2, spaces.Box(-bound, bound, (1,)))
     log_deviation = imitating_policy(demonstrations)["policy_kwargs"]["log_std_init"]
     assert math.exp(log_deviation) == pytest.approx(deviation)
+
+
+def test_actions_that_may_be_made_up_do_not_count() -> None:
+    assert imitating_policy(demonstrated([[0.3]] * 7, spaces.Box(-1, 1, (1,)))) == {}
 
 
 def test_choices_do_not_deviate() -> None:
