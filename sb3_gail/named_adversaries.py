@@ -56,8 +56,8 @@ def adversary_settings(name: str, demonstrations: Demonstrations, overrides: Map
     GAIL's reward is `gail` for continuous actions, and `airl` for discrete ones: few actions leave large mistakes,
     among which `gail` hardly distinguishes.
 
-    A linear reward has one sign. Where most of the expert's episodes terminate, it ends them itself (it reaches a
-    goal), and each step costs; where most go on to a time limit, an end is a failure, and each step pays.
+    A linear reward has one sign. Where all of the expert's episodes terminate, it ends them itself (it reaches a goal),
+    and each step costs; where some go on to a time limit, an end is a failure, and each step pays.
 
     Args:
         name: The adversary's.
@@ -68,7 +68,7 @@ def adversary_settings(name: str, demonstrations: Demonstrations, overrides: Map
         return {"reward": "airl", **overrides}
     if name in _NETWORKS:
         return dict(overrides)
-    ends_itself = demonstrations.whole.terminated.mean() > 0.5
+    ends_itself = demonstrations.whole.terminated.all()
     return {"sign": "negative" if ends_itself else "positive", **overrides}
 
 

@@ -47,7 +47,7 @@ def test_gails_reward_depends_on_the_kind_of_actions() -> None:
 
 @pytest.mark.parametrize(
     ("terminated", "sign"),
-    [((True, True, False), "negative"), ((True, False), "positive"), ((False, False), "positive")],
+    [((True, True), "negative"), ((True, True, False), "positive"), ((False, False), "positive")],
 )
 def test_expert_that_ends_its_episodes_itself_makes_each_step_cost(terminated: tuple[bool, ...], sign: str) -> None:
     expert = demonstrations(*terminated)
