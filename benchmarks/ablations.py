@@ -9,7 +9,6 @@ evaluation in a folder of its own. The page is written from whatever is done.
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from main_path import first_held
+from main_path import each_and_median, first_held
 from paper_cells import Result, load_results
 from paper_table import make_jobs, run_selected
 from render import HELD, SCORE, describe_machines, markdown_table
@@ -66,12 +65,10 @@ def _rows(results: Sequence[Result]) -> Iterable[list[str]]:
             continue
         curves = [Run(each.path / "run").curve() for each in runs]
         arrivals = [first_held(curve, SCORE, HELD) for curve in curves]
-        median = statistics.median(float("inf") if at is None else at for at in arrivals)
         late = [point.score for curve in curves for point in curve[-LATE:] if point.score is not None]
         yield [
             variant.title,
-            ", ".join("never" if at is None else f"{at:,}" for at in arrivals),
-            "never" if median == float("inf") else f"{median:,.0f}",
+            *each_and_median(arrivals),
             f"{np.mean(late):.2f}",
             f"{min(late):.2f}",
             ", ".join(f"{each.score():.2f}" for each in runs),

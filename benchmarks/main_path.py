@@ -8,6 +8,7 @@ timings come last and have the machine to themselves.
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import subprocess
@@ -158,6 +159,15 @@ def first_held(curve: Sequence[Point], score: float, n: int) -> int | None:
         if all(point.score is not None and point.score >= score for point in curve[start : start + n]):
             return curve[start].timesteps
     return None
+
+
+def each_and_median(arrivals: Sequence[float | None], form: str = ",.0f") -> tuple[str, str]:
+    """What each seed took, and the median; one that never arrived took longer than all others."""
+    numbers = [math.inf if at is None else at for at in arrivals]
+    texts = [
+        "never" if number == math.inf else format(number, form) for number in [*numbers, statistics.median(numbers)]
+    ]
+    return ", ".join(texts[:-1]), texts[-1]
 
 
 def hopper_settings(demonstrations: Path | None) -> TrainSettings:

@@ -8,7 +8,6 @@ The paper's own values come from a CSV file with the columns `env`, `algorithm`,
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import tyro
-from main_path import first_held
+from main_path import each_and_median, first_held
 from matplotlib.figure import Figure
 from paper_cells import (
     ALGORITHMS,
@@ -281,13 +280,11 @@ def _arrival_rows(table: Table) -> Iterable[list[str]]:
         runs = [Run(result.path / "run") for result in results]
         steps = [first_held(run.curve(), SCORE, HELD) for run in runs]
         minutes = [None if at is None else seconds_at(run, at) / 60 for run, at in zip(runs, steps, strict=True)]
-        median = statistics.median(float("inf") if at is None else at for at in steps)
         yield [
             env,
             ALGORITHMS[algorithm],
             str(n_trajectories),
-            ", ".join("never" if at is None else f"{at:,}" for at in steps),
-            "never" if median == float("inf") else f"{median:,.0f}",
+            *each_and_median(steps),
             ", ".join("-" if minute is None else f"{minute:.1f}" for minute in minutes),
         ]
 

@@ -24,7 +24,6 @@ import importlib
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 import tyro
-from main_path import first_held
+from main_path import each_and_median, first_held
 from paper_job import machine
 from rich.console import Console
 from rich.table import Table
@@ -361,10 +360,8 @@ def rows(variant: str, contents: Sequence[dict[str, Any]]) -> list[str]:
     """A variant's row: each seed's, and the median where there is more than one."""
 
     def each(number: Callable[[dict[str, Any]], float | None], form: str) -> str:
-        numbers = [number(content) for content in contents]
-        median = statistics.median(float("inf") if each is None else each for each in numbers)
-        texts = ["never" if each is None else format(each, form) for each in numbers]
-        return ", ".join(texts) + ("" if len(texts) == 1 else f" ({format(median, form).replace('inf', 'never')})")
+        texts, median = each_and_median([number(content) for content in contents], form)
+        return texts if len(contents) == 1 else f"{texts} ({median})"
 
     def arrived(goal: float, index: int) -> Callable[[dict[str, Any]], float | None]:
         return lambda content: None if (at := arrival(content, goal)) is None else at[index]
