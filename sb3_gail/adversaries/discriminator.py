@@ -295,9 +295,7 @@ class Discriminator(Adversary):
         policy_logits, expert_logits = logits[: len(policy)], logits[len(policy) :]
         parts = {"adversarial_loss": self._loss(policy_logits, expert_logits)}
         if penalty:
-            # Half as many points: differentiating twice is the dearest part of a step, and a mean of half is enough.
-            points = interpolate(policy[::2], expert[::2])
-            parts["gradient_penalty"] = penalty * self._gradient_penalty(points)
+            parts["gradient_penalty"] = penalty * self._gradient_penalty(interpolate(policy, expert))
         if config.entropy_bonus:
             parts["entropy_bonus"] = -config.entropy_bonus * bernoulli_entropy(logits).mean()
         if config.weight_decay:
