@@ -52,7 +52,7 @@ from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.learners import (
-    FINAL_TARGET_KL,
+    falling_target_kl,
     imitating_policy,
     learner_class,
     learner_settings,
@@ -194,7 +194,7 @@ def train_imitations(settings: Settings, clock: Clock) -> BaseAlgorithm:
         def after_round(_: int) -> None:
             if trpo is not None:
                 remaining = max(0.0, 1.0 - learner.num_timesteps / settings.timesteps)
-                trpo.target_kl = value_at((target_kl, FINAL_TARGET_KL * target_kl), remaining)
+                trpo.target_kl = falling_target_kl(target_kl)(remaining)
             clock.tick(learner)
 
         clock.start()

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_gail import Demonstrations, Discriminator, load_checkpoint
 from sb3_gail.callbacks import GAILCallback, ImitationCheckpointCallback, ImitationEvalCallback, TargetKLCallback
 from sb3_gail.data import shipped
+from sb3_gail.schedules import geometric
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
 
@@ -65,7 +66,7 @@ def main(
         callback=[
             gail,
             evaluation,
-            TargetKLCallback((0.03, 0.003)),  # large steps first, and to rest at the expert with small ones
+            TargetKLCallback(geometric(0.04, 0.002)),  # large steps first, and to rest at the expert with small ones
             ImitationCheckpointCallback(gail, checkpoint, save_freq=save_freq),
         ],
         reset_num_timesteps=False,

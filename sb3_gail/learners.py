@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_gail.adapters.envpool import EnvPoolVecEnv, envpool_has
 from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.schedules import geometric
 
 VecEnvKind = Literal["auto", "envpool", "dummy"]
 """What runs copies of an environment: EnvPool, or SB3's `DummyVecEnv`; `auto` is EnvPool where it has that one."""
@@ -34,7 +35,7 @@ class TRPOSettings:
     gae_lambda: float = 0.95
     learning_rate: float = 1e-3
     n_critic_updates: int = 10
-    target_kl: float = 0.03
+    target_kl: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ ON_POLICY = ("trpo", "ppo", "a2c")
 ROLLOUT = 2048
 """Steps in a rollout of TRPO and PPO, of all copies of the environment together."""
 
-FINAL_TARGET_KL = 0.1
-"""The share of its `target_kl` that TRPO ends with when it imitates."""
+FINAL_TARGET_KL = 0.05
+"""The share of its first `target_kl` that TRPO ends with when it imitates."""
 
 SMALLEST_INITIAL_DEVIATION = 0.1
 """Of an imitating policy's first actions, in halves of their range: an expert who hardly moves is explored, too."""
@@ -163,6 +164,11 @@ def imitating_policy(demonstrations: Demonstrations) -> dict[str, Any]:
     smallest = SMALLEST_INITIAL_DEVIATION * (float(np.mean(space.high - space.low)) / 2 if space.is_bounded() else 1.0)
     deviation = max(smallest, float(np.sqrt(actions.var(axis=0).mean())))
     return {"policy_kwargs": {"log_std_init": math.log(deviation)}}
+
+
+def falling_target_kl(target_kl: float) -> Callable[[float], float]:
+    """The schedule of TRPO's `target_kl` when it imitates: large steps until it is there, and small ones soon after."""
+    return geometric(target_kl, FINAL_TARGET_KL * target_kl)
 
 
 def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dummy"]:

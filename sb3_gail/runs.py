@@ -32,10 +32,10 @@ from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.files import replacing
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.learners import (
-    FINAL_TARGET_KL,
     ON_POLICY,
     choose_n_envs,
     choose_vec_env,
+    falling_target_kl,
     imitating_policy,
     is_normalised,
     learner_class,
@@ -354,7 +354,7 @@ def _settling(settings: TrainSettings) -> list[BaseCallback]:
     if settings.algorithm != "trpo":
         return []
     target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
-    return [TargetKLCallback((target_kl, FINAL_TARGET_KL * target_kl))]
+    return [TargetKLCallback(falling_target_kl(target_kl))]
 
 
 def _keeping_cloned(model: BaseAlgorithm, demonstrations: Demonstrations) -> list[BaseCallback]:

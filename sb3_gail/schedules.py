@@ -21,6 +21,17 @@ def value_at(scheduled: Scheduled, progress_remaining: float) -> float:
     return scheduled
 
 
+def geometric(start: float, end: float) -> Callable[[float], float]:
+    """A schedule that changes by the same factor in equal times: fast at first where it falls, slow at the end.
+
+    Raises:
+        ValueError: If a number is not positive.
+    """
+    if not (0 < start < float("inf") and 0 < end < float("inf")):
+        raise ValueError(f"a geometric schedule goes between positive numbers, got {start!r} and {end!r}")
+    return lambda progress_remaining: end * (start / end) ** progress_remaining
+
+
 def check_scheduled(name: str, scheduled: object) -> None:
     """Raises unless it is a schedule whose numbers are finite and at least 0; a function's are not looked at.
 

@@ -229,7 +229,7 @@ def test_settings_reach_what_they_are_about() -> None:
     assert gail.replay.maxlen == 3
     (settling,) = callbacks[1:]
     assert isinstance(settling, TargetKLCallback)
-    assert [value_at(settling.target_kl, remaining) for remaining in (1.0, 0.0)] == pytest.approx([0.05, 0.005])
+    assert [value_at(settling.target_kl, remaining) for remaining in (1.0, 0.0)] == pytest.approx([0.05, 0.0025])
     whole = Demonstrations.load(shipped("CartPole-v1"))
     assert gail.demonstrations.n_episodes == 2
     assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)

@@ -6,13 +6,27 @@ import gymnasium as gym
 import pytest
 from stable_baselines3 import A2C
 
-from sb3_gail.schedules import Scheduled, check_scheduled, progress_remaining, value_at
+from sb3_gail.schedules import Scheduled, check_scheduled, geometric, progress_remaining, value_at
 
 
 def test_a_number_stays_and_a_pair_is_walked_linearly_and_a_function_is_asked() -> None:
     assert value_at(0.3, 0.5) == 0.3
     assert [value_at((3.0, 1.0), remaining) for remaining in (1.0, 0.25, 0.0)] == [3.0, 1.5, 1.0]
     assert value_at(lambda remaining: 2 * remaining, 0.5) == 1.0
+
+
+def test_a_geometric_one_changes_by_equal_factors() -> None:
+    falling = geometric(4.0, 0.25)
+    assert [falling(remaining) for remaining in (1.0, 0.75, 0.5, 0.25, 0.0)] == pytest.approx(
+        [4.0, 2.0, 1.0, 0.5, 0.25]
+    )
+    assert geometric(1.0, 9.0)(0.5) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("start", "end"), [(1.0, 0.0), (-1.0, 1.0), (float("inf"), 1.0)])
+def test_a_geometric_one_never_gets_to_zero(start: float, end: float) -> None:
+    with pytest.raises(ValueError, match="between positive numbers, got"):
+        geometric(start, end)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_file_spells_defaults_out(tmp_path: Path) -> None:
     settings = TrainSettings(learner={"gamma": 0.9}, discriminator={"reward": "airl"}, trajectories=2)
     read = written(tmp_path, settings)
     assert isinstance(read, TrainSettings)
-    assert read.learner == {**read.learner, "gamma": 0.9, "target_kl": 0.03}
+    assert read.learner == {**read.learner, "gamma": 0.9, "target_kl": 0.04}
     assert DiscriminatorConfig(**read.discriminator) == DiscriminatorConfig(reward="airl")  # type: ignore[arg-type]
     assert (read.trajectories, read.total_timesteps, read.demonstrations) == (2, settings.total_timesteps, None)
 

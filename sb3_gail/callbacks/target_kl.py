@@ -13,7 +13,7 @@ class TargetKLCallback(BaseCallback):
     """Schedules a learner's `target_kl`, which neither TRPO nor PPO takes a schedule for.
 
     ```python
-    callback = [GAILCallback(discriminator, demonstrations), TargetKLCallback((0.03, 0.003))]
+    callback = [GAILCallback(discriminator, demonstrations), TargetKLCallback(geometric(0.04, 0.002))]
     ```
 
     Policy and adversary chase each other: with large steps to the end, a policy that has reached the expert leaves it
@@ -21,7 +21,7 @@ class TargetKLCallback(BaseCallback):
     are fast and come to rest. Logs `train/target_kl`.
 
     Args:
-        target_kl: In nats: the pair (start, end) of a linear schedule, or another schedule.
+        target_kl: In nats: the pair (start, end) of a linear schedule, or another one, such as `schedules.geometric`.
         verbose: As SB3's.
 
     Raises:
