@@ -43,7 +43,7 @@ VARIANTS = {
     "constant-rate": _discriminator("a constant learning rate of the discriminator", learning_rate=3e-4),
     "short-rollouts": _learner("rollouts of 1024 steps", n_steps=32),
     "long-rollouts": _learner("rollouts of 8192 steps", n_steps=256),
-    "half-kl": _learner("half the target KL", target_kl=0.015),
+    "half-kl": _learner("half the target KL", target_kl=0.02),
     "wide-noise": _learner("first actions with SB3's deviation of 1", policy_kwargs={"log_std_init": 0.0}),
     "narrow-noise": _learner("first actions with a deviation of 0.37", policy_kwargs={"log_std_init": -1.0}),
     "replay": Variant("three past rollouts replayed", {"replay_rollouts": 3}),
