@@ -125,7 +125,7 @@ def make_adversary(method: str, demonstrations: Demonstrations) -> Discriminator
     settings: dict[str, Any] = {
         "inputs": "s" if "(s)" in method else "sa",
         "hidden_sizes": (64, 64),
-        "learning_rate": lambda progress_remaining: 1e-3 * progress_remaining,  # settles: g is to be exact in the end
+        "learning_rate": (1e-3, 0.0),  # settles: g is to be exact in the end
         "batch_size": 256,
         "transitions_per_step": 32,
         "gradient_penalty": 0.0,  # it would bound the expert's advantages, and g with them
