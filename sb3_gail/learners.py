@@ -186,8 +186,9 @@ def choose_n_envs(env_id: str, n_envs: int | None, vec_env: VecEnvKind = "dummy"
     """
     if n_envs is not None:
         return n_envs
-    space = make_venv(env_id, n_envs=1, seed=0, vec_env=vec_env).action_space
-    return 32 if isinstance(space, spaces.Box) else 8
+    venv = make_venv(env_id, n_envs=1, seed=0, vec_env=vec_env)
+    venv.close()
+    return 32 if isinstance(venv.action_space, spaces.Box) else 8
 
 
 def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dummy") -> VecEnv:
