@@ -228,7 +228,7 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
     from sb3_gail.adversaries.networks import ACTIVATIONS
 
     algorithm = settings.ours.algorithm
-    ours = {**rollout_settings(algorithm, settings.n_envs), **learner_settings(algorithm, settings.ours.learner)}
+    ours = learner_settings(algorithm, rollout_settings(algorithm, settings.n_envs))
     overrides: dict[str, Any] = settings.ours.discriminator
     config = DiscriminatorConfig(**overrides)
     policy_kwargs = {
