@@ -329,6 +329,11 @@ class Demonstrations:
         """`[N]`: the sum of the environment's rewards over each whole episode; `None` without rewards."""
         return self.whole.returns
 
+    @property
+    def termination_rate(self) -> float:
+        """Terminations per step, of the whole episodes."""
+        return float(self.whole.terminated.sum()) / self.whole.n_steps
+
     def __len__(self) -> int:
         """How many transitions are kept."""
         return len(self.kept)

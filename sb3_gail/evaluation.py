@@ -26,10 +26,12 @@ class Evaluation:
     Attributes:
         returns: `[N]` float64, sums of the environment's own rewards.
         lengths: `[N]` int, steps.
+        terminated: `[N]` bool, whether each episode reached a terminal state.
     """
 
     returns: Array
     lengths: Array
+    terminated: Array
 
     @property
     def mean_return(self) -> float:
@@ -45,6 +47,11 @@ class Evaluation:
     def mean_length(self) -> float:
         """Mean number of steps of an episode."""
         return float(np.mean(self.lengths))
+
+    @property
+    def termination_rate(self) -> float:
+        """Terminations per step."""
+        return float(np.sum(self.terminated) / np.sum(self.lengths))
 
 
 def evaluate(
@@ -99,9 +106,10 @@ def random_evaluation(
 
 
 def _evaluation(played: Iterable[Episode]) -> Evaluation:
-    """Keeps no more of each episode than its return and length."""
-    returns, lengths = zip(*((np.sum(np.asarray(episode.rewards)), len(episode)) for episode in played), strict=True)
-    return Evaluation(np.array(returns), np.array(lengths))
+    """Keeps no more of each episode than its return, its length and how it ended."""
+    kept = ((np.sum(np.asarray(episode.rewards)), len(episode), episode.terminated) for episode in played)
+    returns, lengths, terminated = zip(*kept, strict=True)
+    return Evaluation(np.array(returns), np.array(lengths), np.array(terminated))
 
 
 def score(mean_return: float, *, random_return: float, expert_return: float) -> float:

@@ -50,26 +50,31 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def adversary_settings(name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Our settings of a named adversary for some demonstrations with some of them replaced.
+def adversary_settings(
+    name: str, action_space: spaces.Space[Any], overrides: Mapping[str, Any], *, reaches_goal: bool
+) -> dict[str, Any]:
+    """Our settings of a named adversary with some of them replaced.
 
-    GAIL's reward is `gail` for continuous actions, and `airl` for discrete ones: few actions leave large mistakes,
-    among which `gail` hardly distinguishes.
+    Where the expert reaches a goal that ends its episodes, each step costs: GAIL's reward is `log_d` without absorbing
+    states, and a linear reward is negative. What few demonstrations leave open, such as the first move from another
+    start, is then settled by what takes least time; matching the expert's rate of termination is too weak for that.
 
-    A linear reward has one sign. Where all of the expert's episodes terminate, it ends them itself (it reaches a goal),
-    and each step costs; where some go on to a time limit, an end is a failure, and each step pays.
+    Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail` for continuous actions and
+    `airl` for discrete ones: few actions leave large mistakes, among which `gail` hardly distinguishes.
 
     Args:
         name: The adversary's.
-        demonstrations: What is imitated.
+        action_space: The demonstrations'.
         overrides: The settings that differ from ours.
+        reaches_goal: Whether the expert ends its episodes itself, by reaching a goal.
     """
-    if name == "gail" and not isinstance(demonstrations.action_space, spaces.Box):
+    if name in _LINEAR:
+        return {"sign": "negative" if reaches_goal else "positive", **overrides}
+    if name == "gail" and reaches_goal and "reward" not in overrides:
+        return {"reward": "log_d", "absorbing_states": False, **overrides}
+    if name == "gail" and not isinstance(action_space, spaces.Box):
         return {"reward": "airl", **overrides}
-    if name in _NETWORKS:
-        return dict(overrides)
-    ends_itself = demonstrations.whole.terminated.all()
-    return {"sign": "negative" if ends_itself else "positive", **overrides}
+    return dict(overrides)
 
 
 def make_adversary(

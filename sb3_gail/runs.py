@@ -302,7 +302,12 @@ class _Experiment:
         venv = _make_venv(settings)
         demonstrations = load_demonstrations(settings)
         demonstrations.check_spaces(venv.observation_space, venv.action_space)
-        chosen = adversary_settings(settings.adversary, demonstrations, settings.discriminator)
+        chosen = adversary_settings(
+            settings.adversary,
+            demonstrations.action_space,
+            settings.discriminator,
+            reaches_goal=_reaches_goal(settings, demonstrations),
+        )
         self.settings = settings = replace(settings, discriminator=chosen)
         torch.manual_seed(settings.seed)
         adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
@@ -431,6 +436,12 @@ def _make_venv(settings: RunSettings) -> VecEnv:
 
 def _eval_env(settings: RunSettings) -> VecEnv:
     return _make_venv(replace(settings, n_envs=min(_n_envs(settings), settings.n_eval_episodes)))
+
+
+def _reaches_goal(settings: TrainSettings, demonstrations: Demonstrations) -> bool:
+    """Whether the expert's episodes terminate more often than those of random actions: as a success, not a failure."""
+    rate = demonstrations.termination_rate
+    return rate > 0 and rate > random_evaluation(_eval_env(settings), n_episodes=20).termination_rate
 
 
 def _measure_baselines(run: Run, demonstrations: Demonstrations) -> dict[str, float | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from sb3_gail import Demonstrations, Discriminator
-from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship, LinearAdversary
+from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship
 from sb3_gail.named_adversaries import adversary_settings, make_adversary, spelt_out
 from sb3_gail.runs import Run, train
 from sb3_gail.settings import TrainSettings
@@ -33,28 +35,57 @@ def demonstrations(*terminated: bool) -> Demonstrations:
 )
 def test_each_name_is_an_adversary(name: str, expected: type[Adversary]) -> None:
     expert = demonstrations(True)
-    assert type(make_adversary(name, expert, adversary_settings(name, expert, {}))) is expected
+    settings = adversary_settings(name, expert.action_space, {}, reaches_goal=True)
+    assert type(make_adversary(name, expert, settings)) is expected
 
 
 def test_gails_reward_depends_on_the_kind_of_actions() -> None:
-    discrete = demonstrations(True)
-    continuous = Demonstrations.from_arrays(np.zeros((3, 2)), np.zeros((2, 1)), lengths=[2])
-    assert adversary_settings("gail", discrete, {"batch_size": 8}) == {"reward": "airl", "batch_size": 8}
-    assert adversary_settings("gail", discrete, {"reward": "gail"}) == {"reward": "gail"}
-    assert adversary_settings("gail", continuous, {}) == {}
-    assert adversary_settings("airl", discrete, {}) == {}
+    def chosen(name: str, space: spaces.Space[Any], overrides: dict[str, Any]) -> dict[str, Any]:
+        return adversary_settings(name, space, overrides, reaches_goal=False)
+
+    discrete, continuous = spaces.Discrete(2), spaces.Box(-1, 1, (1,))
+    assert chosen("gail", discrete, {"batch_size": 8}) == {"reward": "airl", "batch_size": 8}
+    assert chosen("gail", discrete, {"reward": "gail"}) == {"reward": "gail"}
+    assert chosen("gail", continuous, {}) == {}
+    assert chosen("airl", discrete, {}) == {}
+
+
+def test_each_step_towards_a_goal_costs() -> None:
+    def chosen(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+        return adversary_settings(name, spaces.Discrete(2), overrides, reaches_goal=True)
+
+    assert chosen("gail", {}) == {"reward": "log_d", "absorbing_states": False}
+    assert chosen("gail", {"reward": "gail"}) == {"reward": "gail"}  # with absorbing states, as anywhere else
+    assert chosen("gail", {"absorbing_states": True}) == {"reward": "log_d", "absorbing_states": True}
+    assert chosen("fem", {}) == {"sign": "negative"}
+    assert chosen("gtal", {"sign": "both"}) == {"sign": "both"}
+    assert adversary_settings("fem", spaces.Discrete(2), {}, reaches_goal=False) == {"sign": "positive"}
 
 
 @pytest.mark.parametrize(
-    ("terminated", "sign"),
-    [((True, True), "negative"), ((True, True, False), "positive"), ((False, False), "positive")],
+    ("env_id", "length", "terminated", "reward"),
+    [
+        ("MountainCar-v0", 100, True, "log_d"),  # random actions never get there
+        ("MountainCar-v0", 100, False, "airl"),
+        ("CartPole-v1", 300, True, "airl"),  # random actions fall sooner
+    ],
 )
-def test_expert_that_ends_its_episodes_itself_makes_each_step_cost(terminated: tuple[bool, ...], sign: str) -> None:
-    expert = demonstrations(*terminated)
-    adversary = make_adversary("fem", expert, adversary_settings("fem", expert, {}))
-    assert isinstance(adversary, LinearAdversary)
-    assert adversary.sign == sign
-    assert adversary_settings("gtal", expert, {"sign": "both"}) == {"sign": "both"}
+def test_goal_is_where_expert_terminates_more_often_than_random_actions(
+    env_id: str, length: int, terminated: bool, reward: str, tmp_path: Path
+) -> None:
+    space = gym.make(env_id).observation_space
+    assert space.shape is not None
+    noise = np.random.default_rng(0).uniform(-0.05, 0.05, size=(length + 1, *space.shape))
+    expert = Demonstrations.from_arrays(
+        noise.astype(np.float32), np.zeros(length, np.int64), lengths=[length], terminated=[terminated], env_id=env_id
+    )
+    expert.save(tmp_path / "expert.npz")
+    settings = TrainSettings(
+        env=env_id, demonstrations=tmp_path / "expert.npz", total_timesteps=1, run_dir=tmp_path / "run"
+    )
+    chosen = train(settings).settings
+    assert isinstance(chosen, TrainSettings)
+    assert chosen.discriminator["reward"] == reward
 
 
 def test_all_settings_are_spelt_out() -> None:

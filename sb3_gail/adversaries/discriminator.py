@@ -174,13 +174,12 @@ class Discriminator(Adversary):
         check_demonstrations(demonstrations)
         config = DiscriminatorConfig(**settings)
         encoder = TransitionEncoder(demonstrations, inputs=config.inputs, smallest_deviation=config.smallest_deviation)
-        whole = demonstrations.whole
         return cls(
             encoder,
             make_network(encoder, config, network),
             config,
             device=device,
-            expert_termination_rate=float(whole.terminated.sum()) / whole.n_steps,
+            expert_termination_rate=demonstrations.termination_rate,
         )
 
     def logits(self, transitions: Transitions) -> Tensor:
