@@ -17,7 +17,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail import Demonstrations, Discriminator, load_checkpoint
-from sb3_gail.callbacks import GAILCallback, ImitationCheckpointCallback, ImitationEvalCallback, TargetKLCallback
+from sb3_gail.callbacks import (
+    GAILCallback,
+    ImitationCheckpointCallback,
+    ImitationEvalCallback,
+    MinimumStdCallback,
+    TargetKLCallback,
+)
 from sb3_gail.data import shipped
 from sb3_gail.schedules import geometric
 from sb3_gail.wrappers import GAILRewardVecWrapper
@@ -66,6 +72,7 @@ def main(
         callback=[
             gail,
             evaluation,
+            MinimumStdCallback(),  # never surer of its actions than by half of that
             TargetKLCallback(geometric(0.04, 0.002)),  # large steps first, and to rest at the expert with small ones
             ImitationCheckpointCallback(gail, checkpoint, save_freq=save_freq),
         ],
