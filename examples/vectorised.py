@@ -4,7 +4,8 @@
     python examples/vectorised.py            # ... and go on
 
 `VecNormalize` goes outside the reward wrapper, so that the discriminator sees raw observations, as the demonstrations
-are. The settings are those of `sb3-gail train`: what is not said here is TRPO's own default. Needs `sb3-gail[mujoco]`.
+are. The settings are those of `sb3-gail train` for continuous actions: what is not said here is TRPO's own default.
+Needs `sb3-gail[mujoco]`.
 """
 
 from __future__ import annotations
