@@ -134,14 +134,15 @@ def reached(algorithm: str, scores: Sequence[float], target: float | None) -> st
     return "yes" if good else "**no**"
 
 
-def page(table: Table, commands: str) -> str:
-    """The page."""
+def page(table: Table, commands: str, remark: str) -> str:
+    """The page, with the commands that ran it, and a remark at the top if there is one."""
     expected = {cell for env in TASKS for cell in table.cells_of(env)}
     parts = [
         "# The paper's table",
         "<!-- Written by benchmarks/render.py: change that, or run more jobs, instead of this page. -->",
         f"{len(table.results)} jobs of {len(table.by_cell)} cells were run; the table has {len(expected)} cells, and "
         "what was not run says so.",
+        *([f"**{remark}**"] if remark else []),
         _protocol(table),
         "![Score against number of trajectories](paper-table.png)",
         "Solid: here, with a 95% bootstrap interval over seeds. Dashed: the paper. "
@@ -393,7 +394,10 @@ def _save(figure: Figure, png: Path) -> None:
 
 
 def main(
-    results: Path = Path("runs/paper_table"), paper: Path | None = None, output: Path = Path("docs/benchmarks")
+    results: Path = Path("runs/paper_table"),
+    paper: Path | None = None,
+    output: Path = Path("docs/benchmarks"),
+    remark: str = "",
 ) -> None:
     """Writes the page and its figures.
 
@@ -401,6 +405,7 @@ def main(
         results: The folder of `paper_table.py`.
         paper: The CSV file of the paper's values.
         output: The folder to write.
+        remark: What a reader must know of these results, such as which were run with earlier defaults.
     """
     table = Table(load_results(results), {} if paper is None else load_paper(paper))
     file = results / "commands.txt"
@@ -410,7 +415,7 @@ def main(
     for env in sorted({result.job.env for result in table.results if result.job.algorithm != "bc"}):
         draw_curves(table, env, output / f"curves-{env}.png")
     with replacing(output / "paper-table.md") as temporary:
-        temporary.write_text(page(table, commands), encoding="utf-8")
+        temporary.write_text(page(table, commands, remark), encoding="utf-8")
     print(output / "paper-table.md")
 
 

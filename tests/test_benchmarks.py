@@ -267,7 +267,7 @@ class TestPage:
     def test_page_has_every_cell_and_says_what_was_not_run(self, results: Path, paper: Path, tmp_path: Path) -> None:
         (results / "commands.txt").write_text("python benchmarks/paper_table.py\n")
         output = tmp_path / "docs"
-        render.main(results, paper, output)
+        render.main(results, paper, output, remark="CartPole's are old.")
         assert sorted(path.name for path in output.iterdir()) == [
             "curves-CartPole-v1.png",
             "paper-table.md",
@@ -283,11 +283,14 @@ class TestPage:
         assert page.count("not run") > 100
         assert "cores 2, torch 2." in page
         assert "python benchmarks/paper_table.py" in page
+        assert page.index("# The paper's table") < page.index("**CartPole's are old.**") < page.index("held-out seeds")
 
     def test_page_needs_no_paper_and_no_results(self, tmp_path: Path) -> None:
         (tmp_path / "results").mkdir()
         render.main(tmp_path / "results", None, tmp_path / "docs")
-        assert "0 jobs of 0 cells were run" in (tmp_path / "docs" / "paper-table.md").read_text()
+        page = (tmp_path / "docs" / "paper-table.md").read_text()
+        assert "0 jobs of 0 cells were run" in page
+        assert "****" not in page
 
     def test_best_entropy_weight_stands_for_the_papers_reacher(self, paper: Path) -> None:
         value = load_paper(paper)["Reacher-v5", "gail", 4]
