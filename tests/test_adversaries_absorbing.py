@@ -36,16 +36,6 @@ def test_policy_that_terminates_like_the_expert_is_neither_paid_nor_charged() ->
         assert state.value(reward) == pytest.approx(alive)
 
 
-@pytest.mark.parametrize(("policy_logit", "usual"), [(-2.0, -2.0), (0.5, 0.0)])
-def test_end_as_rare_as_the_experts_is_worth_what_the_policy_usually_gets(policy_logit: float, usual: float) -> None:
-    state = AbsorbingState(expert_rate=0.0, gamma=0.99)
-    state.observe(terminations=0, steps=1000)
-    state.compare_with(policy_logit)
-    assert state.logit == usual
-    for reward in REWARDS.values():
-        assert state.value(reward) == pytest.approx(float(reward(torch.tensor([usual]))[0]) * 0.99 / (1 - 0.99))
-
-
 def test_unseen_terminations_are_rare_but_not_impossible() -> None:
     state = AbsorbingState(expert_rate=0.0, gamma=0.99)
     state.observe(terminations=0, steps=1000)
@@ -77,12 +67,10 @@ def test_reward_of_a_step_that_terminates() -> None:
     )
     metrics = discriminator.update(policy, demonstrations.transitions(), progress_remaining=1.0)
     # Expert: one termination in 5 steps, 10 of 15 absorbed; policy: one in 20, 10 of 30.
-    usual = metrics["policy_logit"]
-    assert isinstance(usual, float)
-    assert metrics["absorbing_logit"] == pytest.approx(math.log((10 / 15) / (10 / 30)) + min(0.0, usual))
+    assert metrics["absorbing_logit"] == pytest.approx(math.log((10 / 15) / (10 / 30)))
     logits = discriminator.logits(policy) + math.log((5 / 15) / (20 / 30))
     expected = torch.nn.functional.softplus(logits)
-    expected[7] += 9 * math.log1p(2.0 * math.exp(min(0.0, usual)))
+    expected[7] += 9 * math.log1p(2.0)
     torch.testing.assert_close(discriminator.reward(policy), expected)
 
 

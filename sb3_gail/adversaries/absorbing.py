@@ -26,11 +26,6 @@ class AbsorbingState:
     all steps follows from the rate of terminations, and its logit is the logarithm of the ratio of both sides' shares.
     All other states have the rest; a discriminator that is trained on them alone lacks the ratio of that.
 
-    The absorbing state looks the same on both sides, and no other state does: a discriminator that tells the policy's
-    from the expert's at sight gives them logits far below 0, and an end, once it is as rare as the expert's, would be
-    the most expert-like thing to do. So the logit counts from the mean of the policy's others, where that is below 0:
-    an end as rare as the expert's is worth as much as going on as the policy usually does.
-
     Args:
         expert_rate: Terminations per step in the demonstrations.
         gamma: The learner's discount.
@@ -41,7 +36,6 @@ class AbsorbingState:
         self._expert_rate = expert_rate
         self._steps = 0.0
         self._terminations = 0.0
-        self._usual_logit = 0.0
 
     def observe(self, *, terminations: int, steps: int) -> None:
         """Counts the policy's terminations among some of its steps."""
@@ -49,14 +43,10 @@ class AbsorbingState:
         self._steps = remembered * self._steps + steps
         self._terminations = remembered * self._terminations + terminations
 
-    def compare_with(self, policy_logit: float) -> None:
-        """Takes over the mean logit of the policy's transitions."""
-        self._usual_logit = min(0.0, policy_logit)
-
     @property
     def logit(self) -> float:
         """Of the absorbing state."""
-        return math.log(self._expert_share / self._policy_share) + self._usual_logit
+        return math.log(self._expert_share / self._policy_share)
 
     @property
     def other_logits_lack(self) -> float:
@@ -68,20 +58,18 @@ class AbsorbingState:
         return self.gamma / (1 - self.gamma) * float(reward(torch.tensor([self.logit]))[0])
 
     def state_dict(self) -> dict[str, float]:
-        """What was counted, on both sides, and what it is compared with."""
+        """What was counted, on both sides."""
         return {
             "expert_rate": self._expert_rate,
             "gamma": self.gamma,
             "steps": self._steps,
             "terminations": self._terminations,
-            "usual_logit": self._usual_logit,
         }
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Takes over a `state_dict`."""
         self._expert_rate, self.gamma = state["expert_rate"], state["gamma"]
         self._steps, self._terminations = state["steps"], state["terminations"]
-        self._usual_logit = state["usual_logit"]
 
     @property
     def _expert_share(self) -> float:

@@ -227,7 +227,6 @@ class Discriminator(Adversary):
         )
         metrics = _summary([self._step(*minibatch, penalty) for minibatch in minibatches])
         if self._pays_absorbing:
-            self._absorbing.compare_with(float(metrics["policy_logit"]))
             metrics["absorbing_logit"] = self._absorbing.logit
         return metrics
 
