@@ -4,8 +4,7 @@
     python examples/vectorised.py            # ... and go on
 
 `VecNormalize` goes outside the reward wrapper, so that the discriminator sees raw observations, as the demonstrations
-are. The settings are those of `sb3-gail train` for continuous actions: what is not said here is TRPO's own default.
-Needs `sb3-gail[mujoco]`.
+are. The settings are those of `sb3-gail train`: what is not said here is TRPO's own default. Needs `sb3-gail[mujoco]`.
 """
 
 from __future__ import annotations
@@ -18,13 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail import Demonstrations, Discriminator, load_checkpoint
-from sb3_gail.callbacks import (
-    GAILCallback,
-    ImitationCheckpointCallback,
-    ImitationEvalCallback,
-    MinimumStdCallback,
-    TargetKLCallback,
-)
+from sb3_gail.callbacks import GAILCallback, ImitationCheckpointCallback, ImitationEvalCallback, TargetKLCallback
 from sb3_gail.data import shipped
 from sb3_gail.schedules import geometric
 from sb3_gail.wrappers import GAILRewardVecWrapper
@@ -73,7 +66,6 @@ def main(
         callback=[
             gail,
             evaluation,
-            MinimumStdCallback(),  # never surer of its actions than by half of that
             TargetKLCallback(geometric(0.04, 0.002)),  # large steps first, and to rest at the expert with small ones
             ImitationCheckpointCallback(gail, checkpoint, save_freq=save_freq),
         ],

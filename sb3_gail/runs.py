@@ -12,7 +12,6 @@ from uuid import uuid4
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -23,7 +22,6 @@ from sb3_gail.callbacks import (
     GAILCallback,
     ImitationCheckpointCallback,
     ImitationEvalCallback,
-    MinimumStdCallback,
     TargetKLCallback,
     WandbCallback,
 )
@@ -284,8 +282,7 @@ def load_demonstrations(settings: TrainSettings) -> Demonstrations:
 def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, list[BaseCallback]]:
     """A fresh learner on an environment that pays a fresh adversary's reward, and the callbacks to imitate with."""
     experiment = _Experiment(settings)
-    model = experiment.make()
-    return model, [experiment.callback, *_settling(experiment.settings, model)]
+    return experiment.make(), [experiment.callback, *_settling(experiment.settings)]
 
 
 def make_plain_model(settings: RunSettings) -> BaseAlgorithm:
@@ -344,7 +341,7 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
             random_return=baselines["random"],
             verbose=int(progress),
         ),
-        *_settling(settings, model),
+        *_settling(settings),
         *(_keeping_cloned(model, gail.demonstrations) if settings.pretrain else []),
         # After those that change the policy between rollouts.
         ImitationCheckpointCallback(gail, run.checkpoint, save_freq=settings.checkpoint_freq),
@@ -357,16 +354,12 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
     return run
 
 
-def _settling(settings: TrainSettings, model: BaseAlgorithm) -> list[BaseCallback]:
-    """What keeps the policy able to learn, and lets TRPO come to rest at the expert."""
-    callbacks: list[BaseCallback] = []
-    # A cloned policy is as sure of itself as behavioural cloning made it.
-    if not settings.pretrain and isinstance(getattr(model.policy, "action_dist", None), DiagGaussianDistribution):
-        callbacks.append(MinimumStdCallback())
-    if settings.algorithm == "trpo":
-        target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
-        callbacks.append(TargetKLCallback(falling_target_kl(target_kl)))
-    return callbacks
+def _settling(settings: TrainSettings) -> list[BaseCallback]:
+    """What lets TRPO come to rest at the expert."""
+    if settings.algorithm != "trpo":
+        return []
+    target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
+    return [TargetKLCallback(falling_target_kl(target_kl))]
 
 
 def _keeping_cloned(model: BaseAlgorithm, demonstrations: Demonstrations) -> list[BaseCallback]:

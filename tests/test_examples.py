@@ -52,7 +52,6 @@ def test_train_gail(env_id: str) -> None:
     assert sorted(path.name for path in Path("runs/train_gail").iterdir()) == ["discriminator.pt", "model.zip"]
 
 
-@pytest.mark.parametrize("env_id", [MUJOCO], indirect=True)  # its settings are for continuous actions
 def test_vectorised_goes_on_where_it_stopped(env_id: str, capsys: pytest.CaptureFixture[str]) -> None:
     main = example("vectorised").main
     settings = {"env_id": env_id, "n_envs": 2, "n_steps": 64, "n_eval_episodes": 2, "eval_freq": 128, "save_freq": 128}

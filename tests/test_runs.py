@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from sb3_gail import Demonstrations
-from sb3_gail.callbacks import GAILCallback, MinimumStdCallback, TargetKLCallback
+from sb3_gail.callbacks import GAILCallback, TargetKLCallback
 from sb3_gail.data import shipped
 from sb3_gail.evaluation import evaluate
 from sb3_gail.runs import Run, load_agent, load_demonstrations, make_model, resume, train, train_expert
@@ -233,24 +233,6 @@ def test_settings_reach_what_they_are_about() -> None:
     whole = Demonstrations.load(shipped("CartPole-v1"))
     assert gail.demonstrations.n_episodes == 2
     assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)
-
-
-@pytest.mark.parametrize(
-    ("more", "bounded"),
-    [
-        ({}, True),
-        ({"algorithm": "ppo", "learner": {"n_steps": 64, "use_sde": True}}, False),
-        ({"pretrain": True}, False),
-    ],
-)
-def test_policy_of_continuous_actions_stays_able_to_learn(more: dict[str, Any], bounded: bool, tmp_path: Path) -> None:
-    actions = np.random.default_rng(0).uniform(-1, 1, size=(20, 1)).astype(np.float32)
-    observations = np.random.default_rng(1).normal(size=(21, 3)).astype(np.float32)
-    expert = Demonstrations.from_arrays(observations, actions, lengths=[20], env_id="Pendulum-v1")
-    expert.save(tmp_path / "expert.npz")
-    settings = TrainSettings(env="Pendulum-v1", demonstrations=tmp_path / "expert.npz", n_envs=1, **more)
-    _, callbacks = make_model(settings)
-    assert any(isinstance(callback, MinimumStdCallback) for callback in callbacks) == bounded
 
 
 def test_environment_decides_where_nothing_is_said(tmp_path: Path) -> None:
