@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def adversary_settings(
-    name: str, action_space: spaces.Space[Any], overrides: Mapping[str, Any], *, reaches_goal: bool
+    name: str, action_space: spaces.Space[Any], overrides: Mapping[str, Any], *, reaches_goal: Callable[[], bool]
 ) -> dict[str, Any]:
     """Our settings of a named adversary with some of them replaced.
 
@@ -66,14 +66,16 @@ def adversary_settings(
         name: The adversary's.
         action_space: The demonstrations'.
         overrides: The settings that differ from ours.
-        reaches_goal: Whether the expert ends its episodes itself, by reaching a goal.
+        reaches_goal: Says whether the expert ends its episodes itself, by reaching a goal; asked only if it matters,
+            since that takes episodes to find out.
     """
-    if name in _LINEAR:
-        return {"sign": "negative" if reaches_goal else "positive", **overrides}
-    if name == "gail" and reaches_goal and "reward" not in overrides:
-        return {"reward": "log_d", "absorbing_states": False, **overrides}
-    if name == "gail" and not isinstance(action_space, spaces.Box):
-        return {"reward": "airl", **overrides}
+    if name in _LINEAR and "sign" not in overrides:
+        return {"sign": "negative" if reaches_goal() else "positive", **overrides}
+    if name == "gail" and "reward" not in overrides:
+        if reaches_goal():
+            return {"reward": "log_d", "absorbing_states": False, **overrides}
+        if not isinstance(action_space, spaces.Box):
+            return {"reward": "airl", **overrides}
     return dict(overrides)
 
 

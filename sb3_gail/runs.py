@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
@@ -306,7 +307,7 @@ class _Experiment:
             settings.adversary,
             demonstrations.action_space,
             settings.discriminator,
-            reaches_goal=_reaches_goal(settings, demonstrations),
+            reaches_goal=partial(_reaches_goal, settings, demonstrations),
         )
         self.settings = settings = replace(settings, discriminator=chosen)
         torch.manual_seed(settings.seed)

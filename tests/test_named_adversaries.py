@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from sb3_gail import Demonstrations, Discriminator
-from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship
+from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship, LinearAdversary
 from sb3_gail.named_adversaries import adversary_settings, make_adversary, spelt_out
 from sb3_gail.runs import Run, train
 from sb3_gail.settings import TrainSettings
@@ -35,13 +35,13 @@ def demonstrations(*terminated: bool) -> Demonstrations:
 )
 def test_each_name_is_an_adversary(name: str, expected: type[Adversary]) -> None:
     expert = demonstrations(True)
-    settings = adversary_settings(name, expert.action_space, {}, reaches_goal=True)
+    settings = adversary_settings(name, expert.action_space, {}, reaches_goal=lambda: True)
     assert type(make_adversary(name, expert, settings)) is expected
 
 
 def test_gails_reward_depends_on_the_kind_of_actions() -> None:
     def chosen(name: str, space: spaces.Space[Any], overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, space, overrides, reaches_goal=False)
+        return adversary_settings(name, space, overrides, reaches_goal=lambda: False)
 
     discrete, continuous = spaces.Discrete(2), spaces.Box(-1, 1, (1,))
     assert chosen("gail", discrete, {"batch_size": 8}) == {"reward": "airl", "batch_size": 8}
@@ -52,14 +52,28 @@ def test_gails_reward_depends_on_the_kind_of_actions() -> None:
 
 def test_each_step_towards_a_goal_costs() -> None:
     def chosen(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, spaces.Discrete(2), overrides, reaches_goal=True)
+        return adversary_settings(name, spaces.Discrete(2), overrides, reaches_goal=lambda: True)
 
     assert chosen("gail", {}) == {"reward": "log_d", "absorbing_states": False}
     assert chosen("gail", {"reward": "gail"}) == {"reward": "gail"}  # with absorbing states, as anywhere else
     assert chosen("gail", {"absorbing_states": True}) == {"reward": "log_d", "absorbing_states": True}
     assert chosen("fem", {}) == {"sign": "negative"}
     assert chosen("gtal", {"sign": "both"}) == {"sign": "both"}
-    assert adversary_settings("fem", spaces.Discrete(2), {}, reaches_goal=False) == {"sign": "positive"}
+    assert adversary_settings("fem", spaces.Discrete(2), {}, reaches_goal=lambda: False) == {"sign": "positive"}
+    adversary = make_adversary("fem", demonstrations(True), chosen("fem", {}))
+    assert isinstance(adversary, LinearAdversary)
+    assert adversary.sign == "negative"
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [("airl", {}), ("gail", {"reward": "gail"}), ("fem", {"sign": "both"}), ("gtal", {"sign": "both"})],
+)
+def test_goal_is_not_looked_for_where_nothing_depends_on_it(name: str, overrides: dict[str, Any]) -> None:
+    def reaches_goal() -> bool:
+        raise AssertionError("played episodes for nothing")
+
+    assert adversary_settings(name, spaces.Discrete(2), overrides, reaches_goal=reaches_goal) == overrides
 
 
 @pytest.mark.parametrize(
