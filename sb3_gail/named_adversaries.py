@@ -18,7 +18,7 @@ from sb3_gail.adversaries import (
     GameTheoreticApprenticeship,
     LinearAdversary,
 )
-from sb3_gail.adversaries.linear import SIGNS
+from sb3_gail.adversaries.linear import check_linear_settings
 from sb3_gail.demonstrations import Demonstrations
 
 AdversaryName = Literal["gail", "airl", "fem", "gtal"]
@@ -28,7 +28,7 @@ _NETWORKS: dict[str, tuple[type[Discriminator], type[DiscriminatorConfig]]] = {
     "airl": (AIRL, AIRLConfig),
 }
 _LINEAR: dict[str, type[LinearAdversary]] = {"fem": FeatureMatching, "gtal": GameTheoreticApprenticeship}
-_LINEAR_SETTINGS = {"fem": ["sign"], "gtal": ["sign", "multiplicative_iterations"]}
+_LINEAR_SETTINGS = {"fem": ["sign", "memory"], "gtal": ["sign", "memory", "multiplicative_iterations"]}
 
 
 def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,8 +45,7 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{name} has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
     if name in _NETWORKS:
         return asdict(_NETWORKS[name][1](**overrides))
-    if overrides.get("sign", SIGNS[0]) not in SIGNS:
-        raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {overrides['sign']!r}")
+    check_linear_settings(**{setting: overrides[setting] for setting in ("sign", "memory") if setting in overrides})
     return dict(overrides)
 
 

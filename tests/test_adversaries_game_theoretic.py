@@ -28,8 +28,8 @@ def test_best_response(policy: list[float], weights: list[float], gap: float) ->
     np.testing.assert_array_equal(adversary.reward(batch([[1.0, 20.0, 300.0]])), [np.dot(weights, [1.0, 20.0, 300.0])])
 
 
-def test_best_response_forgets_what_was_before() -> None:
-    adversary, expert = GameTheoreticApprenticeship(raw, 2), batch([[1.0, 1.0]])
+def test_best_response_to_the_last_rollout_forgets_what_was_before() -> None:
+    adversary, expert = GameTheoreticApprenticeship(raw, 2, memory=0), batch([[1.0, 1.0]])
     for policy, weights in (([0.0, 1.0], [1.0, 0.0]), ([1.0, 9.0], [0.0, -1.0]), ([0.0, 1.0], [1.0, 0.0])):
         adversary.update(batch([policy]), expert, progress_remaining=1.0)
         np.testing.assert_array_equal(adversary.weights, weights)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sb3_gail.adversaries.linear import LinearAdversary
+from sb3_gail.adversaries.linear import MEMORY, LinearAdversary
 from sb3_gail.features import Features
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class GameTheoreticApprenticeship(LinearAdversary):
     ```
 
     By default the adversary's best response, as in the experiments of Ho & Ermon (2016): the one feature, signed,
-    in which the two sides differ most. The multiplicative weights of Syed & Schapire remember all rollouts: with
+    in which the two sides differ most. The multiplicative weights of Syed & Schapire remember all rollouts, and need no
+    other memory: with
     `beta = 1 / (1 + sqrt(2 ln(2F) / T))`, each feature's share is multiplied by `beta ** G`, where
     `G = (E_policy[phi] - E_expert[phi]) / (4 largest) + 1/2` lies in `[0, 1]`, and the shares are normalised. What they
     promise holds of the mixture of all policies on the way; its last one is what an agent has learned.
@@ -37,6 +38,7 @@ class GameTheoreticApprenticeship(LinearAdversary):
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
         sign: Of the rewards.
+        memory: Of the best response.
         multiplicative_iterations: `T`, over how many rollouts multiplicative weights are to be played.
         largest_feature: The features' largest absolute value, `largest` above; `from_demonstrations` measures it there.
             Larger differences of means than it allows count as that large.
@@ -54,10 +56,11 @@ class GameTheoreticApprenticeship(LinearAdversary):
         n_features: int,
         *,
         sign: str = "positive",
+        memory: float = MEMORY,
         multiplicative_iterations: int | None = None,
         largest_feature: float = 1.0,
     ) -> None:
-        super().__init__(features, n_features, sign=sign)
+        super().__init__(features, n_features, sign=sign, memory=memory if multiplicative_iterations is None else 0)
         if multiplicative_iterations is not None and not multiplicative_iterations >= 1:
             raise ValueError(
                 f"multiplicative_iterations must be a positive whole number, got {multiplicative_iterations!r}"

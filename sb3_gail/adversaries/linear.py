@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,24 @@ if TYPE_CHECKING:
 
 SIGNS = ("positive", "negative", "both")
 
+MEMORY = 20_000
+"""Transitions: ten rollouts of the default learners."""
+
+
+def check_linear_settings(*, sign: str = SIGNS[0], memory: float = MEMORY) -> None:
+    """Raises a `ValueError` for settings that no linear adversary takes."""
+    if sign not in SIGNS:
+        raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
+    if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0 <= memory < math.inf:
+        raise ValueError(f"memory must be a finite number of transitions, at least 0, got {memory!r}")
+
 
 class LinearAdversary(Adversary):
     """Rewards by `w . phi(transition) - bound`, with weights `w` chosen after each rollout to tell expert from policy.
+
+    The policy is the mixture of those that acted lately. Against the last one alone, of which one rollout shows little,
+    the weights turn around as soon as the sides are close, and the policy follows them in circles; against the mixture
+    it settles (fictitious play, Brown 1951; Abbeel & Ng 2004 match the mean of all policies).
 
     Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. As in
     the code of Ho & Ermon (2016), it is therefore shifted by the least (or largest) `w . phi` of all updates so far:
@@ -38,22 +54,25 @@ class LinearAdversary(Adversary):
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
         sign: Of the rewards, see above. Only what no update has seen can have the other one.
+        memory: The policy's expectation is that of about so many of its last transitions; of the last rollout with 0.
 
     Attributes:
         weights: `w`, `[F]`; 0 before the first update.
         bound: What is taken from `w . phi`.
 
     Raises:
-        ValueError: For another sign.
+        ValueError: For another sign, or a memory below 0.
     """
 
-    def __init__(self, features: Features, n_features: int, *, sign: str = "positive") -> None:
-        if sign not in SIGNS:
-            raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
+    def __init__(self, features: Features, n_features: int, *, sign: str = "positive", memory: float = MEMORY) -> None:
+        check_linear_settings(sign=sign, memory=memory)
         self.features = features
         self.sign = sign
+        self.memory = memory
         self.weights = torch.zeros(n_features)
         self.bound = 0.0
+        self._policy_steps = 0.0
+        self._policy_sum = torch.zeros(n_features, dtype=torch.float64)
         self._expert: tuple[Transitions, Tensor] | None = None
 
     @classmethod
@@ -90,7 +109,7 @@ class LinearAdversary(Adversary):
             than the policy; `reward_bound`.
         """
         features = self._evaluate(policy)
-        gap = self._expert_mean(expert) - features.mean(dim=0, dtype=torch.float64)
+        gap = self._expert_mean(expert) - self._policy_mean(features)
         self.weights = self._choose_weights(gap).float()
         self._move_bound(features @ self.weights)
         return {
@@ -100,8 +119,13 @@ class LinearAdversary(Adversary):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, bound, and the features' own state if they are a torch module."""
-        state: dict[str, Any] = {"weights": self.weights.clone(), "bound": self.bound}
+        """Weights, bound, memory, and the features' own state if they are a torch module."""
+        state: dict[str, Any] = {
+            "weights": self.weights.clone(),
+            "bound": self.bound,
+            "policy_steps": self._policy_steps,
+            "policy_sum": self._policy_sum.clone(),
+        }
         if isinstance(self.features, nn.Module):
             state["features"] = self.features.state_dict()
         return state
@@ -115,6 +139,7 @@ class LinearAdversary(Adversary):
         if state["weights"].shape != self.weights.shape:
             raise ValueError(f"expected weights of {len(self.weights)} features, got {len(state['weights'])}")
         self.weights, self.bound = state["weights"].clone(), state["bound"]
+        self._policy_steps, self._policy_sum = state["policy_steps"], state["policy_sum"].clone()
         if isinstance(self.features, nn.Module):
             self.features.load_state_dict(state["features"])
         self._expert = None
@@ -136,6 +161,13 @@ class LinearAdversary(Adversary):
         if features.shape != expected:
             raise ValueError(f"features must be of shape {list(expected)}, got {list(features.shape)}")
         return features
+
+    def _policy_mean(self, features: Tensor) -> Tensor:
+        """`E_policy[phi]`, with another rollout's features `[B, F]` remembered."""
+        remembered = math.exp(-len(features) / self.memory) if self.memory else 0.0
+        self._policy_steps = remembered * self._policy_steps + len(features)
+        self._policy_sum = remembered * self._policy_sum + features.sum(dim=0, dtype=torch.float64)
+        return self._policy_sum / self._policy_steps
 
     def _expert_mean(self, expert: Transitions) -> Tensor:
         """`E_expert[phi]`, which does not change between iterations."""
