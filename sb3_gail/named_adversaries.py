@@ -18,7 +18,8 @@ from sb3_gail.adversaries import (
     GameTheoreticApprenticeship,
     LinearAdversary,
 )
-from sb3_gail.adversaries.linear import check_linear_settings
+from sb3_gail.adversaries.game_theoretic import check_iterations
+from sb3_gail.adversaries.linear import MEMORY, check_linear_settings
 from sb3_gail.demonstrations import Demonstrations
 
 AdversaryName = Literal["gail", "airl", "fem", "gtal"]
@@ -28,7 +29,11 @@ _NETWORKS: dict[str, tuple[type[Discriminator], type[DiscriminatorConfig]]] = {
     "airl": (AIRL, AIRLConfig),
 }
 _LINEAR: dict[str, type[LinearAdversary]] = {"fem": FeatureMatching, "gtal": GameTheoreticApprenticeship}
-_LINEAR_SETTINGS = {"fem": ["sign", "memory"], "gtal": ["sign", "memory", "multiplicative_iterations"]}
+_LINEAR_SETTINGS: dict[str, dict[str, Any]] = {
+    "fem": {"memory": MEMORY},
+    "gtal": {"memory": MEMORY, "multiplicative_iterations": None},
+}
+"""Their defaults but for the sign, which depends on the demonstrations."""
 
 
 def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,14 +44,17 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """
     if name not in (*_NETWORKS, *_LINEAR):
         raise ValueError(f"adversary must be one of {', '.join((*_NETWORKS, *_LINEAR))}, got {name!r}")
-    known = [each.name for each in fields(_NETWORKS[name][1])] if name in _NETWORKS else _LINEAR_SETTINGS[name]
+    linear = name in _LINEAR
+    known = ["sign", *_LINEAR_SETTINGS[name]] if linear else [each.name for each in fields(_NETWORKS[name][1])]
     unknown = [setting for setting in overrides if setting not in known]
     if unknown:
         raise ValueError(f"{name} has no setting {unknown[0]!r}; expected some of {', '.join(known)}")
-    if name in _NETWORKS:
+    if not linear:
         return asdict(_NETWORKS[name][1](**overrides))
-    check_linear_settings(**{setting: overrides[setting] for setting in ("sign", "memory") if setting in overrides})
-    return dict(overrides)
+    settings = {**_LINEAR_SETTINGS[name], **overrides}
+    check_linear_settings(**{setting: settings[setting] for setting in ("sign", "memory") if setting in settings})
+    check_iterations(settings.get("multiplicative_iterations"))
+    return settings
 
 
 def adversary_settings(

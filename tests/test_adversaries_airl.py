@@ -71,6 +71,9 @@ def test_the_reward_alone_is_a_copy_that_no_longer_learns(tmp_path: Path) -> Non
     airl = AIRL.from_demonstrations(demonstrations, **settings)
     transitions = with_log_prob(demonstrations.transitions())
     reward = airl.reward_only()
+    reward.check_spaces(demonstrations.observation_space, demonstrations.action_space)
+    with pytest.raises(ValueError, match="expected an environment whose observations are like"):
+        reward.check_spaces(demonstrations.action_space, demonstrations.action_space)
     before = reward.reward(transitions)
     airl.update(transitions, transitions, progress_remaining=1.0)
     assert reward.update(transitions, transitions, progress_remaining=1.0) == {}

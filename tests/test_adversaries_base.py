@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from scripted import ScriptedAdversary
+from scripted import Scripted, ScriptedAdversary, demonstrations_of
 
 from sb3_gail import Adversary
+from sb3_gail.adversaries import AIRL, Discriminator, FeatureMatching
 
 
 def test_an_adversary_has_to_say_how_it_rewards_and_learns() -> None:
@@ -33,6 +34,19 @@ def test_a_saved_state_is_loaded_again(tmp_path: Path) -> None:
     other.load(tmp_path / "new" / "adversary.pt")
     assert other.generation == 7
     assert other.identity != adversary.identity
+
+
+def test_another_adversarys_file_is_refused(tmp_path: Path) -> None:
+    demonstrations, path = demonstrations_of(Scripted()), tmp_path / "adversary.pt"
+    adversaries = [
+        FeatureMatching.from_demonstrations(demonstrations),
+        AIRL.from_demonstrations(demonstrations).reward_only(),
+        Discriminator.from_demonstrations(demonstrations),
+    ]
+    for adversary in adversaries:
+        ScriptedAdversary().save(path)
+        with pytest.raises(ValueError, match="expected"):
+            adversary.load(path)
 
 
 class Exhausted(ScriptedAdversary):

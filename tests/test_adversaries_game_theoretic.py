@@ -95,6 +95,8 @@ def test_multiplicative_weights_keep_their_promise() -> None:
     ("settings", "message"),
     [
         ({"multiplicative_iterations": 0}, "multiplicative_iterations must be a positive whole number, got 0"),
+        ({"multiplicative_iterations": 2.5}, r"multiplicative_iterations must be a positive whole number, got 2\.5"),
+        ({"multiplicative_iterations": "a"}, "multiplicative_iterations must be a positive whole number, got 'a'"),
         ({"largest_feature": 0.0}, "largest_feature must be a positive number, got 0.0"),
         ({"sign": ""}, "sign must be one of"),
     ],

@@ -115,9 +115,37 @@ def test_saved_copied_and_pickled_it_goes_on_alike(kind: tuple[type[LinearAdvers
             assert other.update(rollout[:3], expert, progress_remaining=1.0) == metrics
 
 
-def test_a_file_of_other_features_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected weights of 3 features, got 2"):
-        FeatureMatching(raw, 3).load_state_dict(FeatureMatching(raw, 2).state_dict())
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (FeatureMatching(raw, 2), "expected weights of 3 features, got 2"),
+        (FeatureMatching(raw, 3, sign="negative"), "with the sign 'positive', got 'negative'"),
+        (GameTheoreticApprenticeship(raw, 3), "expected a state with sign, weights, .*, got one with .*log_shares"),
+    ],
+)
+def test_a_state_of_another_is_refused_whole(other: LinearAdversary, message: str) -> None:
+    adversary = FeatureMatching(raw, 3)
+    other.update(
+        batch(np.ones((2, len(other.weights)))), batch(np.zeros((2, len(other.weights)))), progress_remaining=1.0
+    )
+    with pytest.raises(ValueError, match=message):
+        adversary.load_state_dict(other.state_dict())
+    assert not adversary.weights.any()
+
+
+def test_other_spaces_are_refused() -> None:
+    demonstrations = demonstrations_of(Scripted())
+    adversary = FeatureMatching.from_demonstrations(demonstrations)
+    spaces = demonstrations.observation_space, demonstrations.action_space
+    adversary.check_spaces(*spaces)
+    with pytest.raises(ValueError, match="expected an environment whose observations are like"):
+        adversary.check_spaces(spaces[1], spaces[1])
+    FeatureMatching(raw, 2).check_spaces(spaces[1], spaces[1])  # of which nobody knows what they take
+
+
+def test_anything_else_than_demonstrations_is_refused() -> None:
+    with pytest.raises(TypeError, match="Demonstrations"):
+        FeatureMatching.from_demonstrations("expert.npz")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("made", [FeatureMatching, GameTheoreticApprenticeship])

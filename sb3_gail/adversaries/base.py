@@ -80,11 +80,14 @@ class Adversary(ABC):
 
         Raises:
             OSError: If the file cannot be opened.
-            ValueError: If it is another file or is cut short.
+            ValueError: If it is another file, another adversary's, or cut short.
         """
         with Path(path).open("rb") as file:
             try:
                 state = torch.load(file, map_location="cpu", weights_only=True)
             except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError) as error:
                 raise ValueError(f"expected a whole file that save() wrote, got {str(path)!r}: {error}") from error
-        self.load_state_dict(state)
+        try:
+            self.load_state_dict(state)
+        except (KeyError, TypeError, RuntimeError) as error:  # the last is torch's, of other shapes
+            raise ValueError(f"expected the state of a {type(self).__name__} in {str(path)!r}: {error}") from error

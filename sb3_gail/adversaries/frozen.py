@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gymnasium import Space
 from torch import Tensor, nn
 
 from sb3_gail.adversaries.base import Adversary
@@ -34,6 +35,10 @@ class FrozenReward(Adversary):
     ) -> Mapping[str, float | Array]:
         """Nothing: there are no metrics."""
         return {}
+
+    def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Raises a `ValueError` if the reward was learned on other spaces."""
+        self.encoder.check_spaces(observation_space, action_space)
 
     def state_dict(self) -> dict[str, Any]:
         """Network and normaliser."""

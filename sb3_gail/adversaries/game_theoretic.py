@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from sb3_gail.demonstrations import Demonstrations
 
 
+def check_iterations(multiplicative_iterations: int | None) -> None:
+    """Raises a `ValueError` if it is neither `None` nor a positive whole number."""
+    if multiplicative_iterations is None:
+        return
+    number = multiplicative_iterations
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(f"multiplicative_iterations must be a positive whole number, got {number!r}")
+
+
 class GameTheoreticApprenticeship(LinearAdversary):
     """GTAL (Syed & Schapire 2007): a reward from the simplex over all features and their negatives.
 
@@ -25,9 +34,9 @@ class GameTheoreticApprenticeship(LinearAdversary):
     adversary = GameTheoreticApprenticeship.from_demonstrations(demonstrations)
     ```
 
-    By default the adversary's best response, as in the experiments of Ho & Ermon (2016): the one feature, signed,
-    in which the two sides differ most. The multiplicative weights of Syed & Schapire remember all rollouts, and need no
-    other memory: with
+    By default the adversary's best response: the one feature, signed, in which the two sides differ most (in the
+    experiments of Ho & Ermon 2016 to the last rollout, `memory=0`). The multiplicative weights of Syed & Schapire
+    remember all rollouts, and need no other memory: with
     `beta = 1 / (1 + sqrt(2 ln(2F) / T))`, each feature's share is multiplied by `beta ** G`, where
     `G = (E_policy[phi] - E_expert[phi]) / (4 largest) + 1/2` lies in `[0, 1]`, and the shares are normalised. What they
     promise holds of the mixture of all policies on the way; its last one is what an agent has learned.
@@ -61,10 +70,7 @@ class GameTheoreticApprenticeship(LinearAdversary):
         largest_feature: float = 1.0,
     ) -> None:
         super().__init__(features, n_features, sign=sign, memory=memory if multiplicative_iterations is None else 0)
-        if multiplicative_iterations is not None and not multiplicative_iterations >= 1:
-            raise ValueError(
-                f"multiplicative_iterations must be a positive whole number, got {multiplicative_iterations!r}"
-            )
+        check_iterations(multiplicative_iterations)
         if not 0 < largest_feature < math.inf:
             raise ValueError(f"largest_feature must be a positive number, got {largest_feature!r}")
         self.multiplicative_iterations = multiplicative_iterations

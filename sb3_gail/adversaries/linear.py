@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from gymnasium import Space
 from torch import Tensor, nn
 
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.adversaries.pieces import in_pieces
+from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.features import Features, StandardisedFeatures
 from sb3_gail.transitions import Array, Transitions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from sb3_gail.demonstrations import Demonstrations
 
 SIGNS = ("positive", "negative", "both")
 
@@ -42,7 +42,8 @@ class LinearAdversary(Adversary):
     it settles (fictitious play, Brown 1951; Abbeel & Ng 2004 match the mean of all policies).
 
     Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. As in
-    the code of Ho & Ermon (2016), it is therefore shifted by the least (or largest) `w . phi` of all updates so far:
+    the code of Ho & Ermon (2016), it is therefore shifted by the least (or largest) `w . phi` of all updates so far, or
+    by 0 if none was below (or above) it:
 
     | sign | the bound | an episode that may end early |
     | --- | --- | --- |
@@ -54,7 +55,8 @@ class LinearAdversary(Adversary):
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
         sign: Of the rewards, see above. Only what no update has seen can have the other one.
-        memory: The policy's expectation is that of about so many of its last transitions; of the last rollout with 0.
+        memory: The policy's expectation is that of about so many of the last transitions that updates were given; with
+            0, of those of the last update alone, as in the authors' experiments.
 
     Attributes:
         weights: `w`, `[F]`; 0 before the first update.
@@ -87,8 +89,10 @@ class LinearAdversary(Adversary):
             **settings: The constructor's further arguments.
 
         Raises:
+            TypeError: If these are no `Demonstrations`.
             ValueError: If the features are of another shape.
         """
+        check_demonstrations(demonstrations)
         chosen = StandardisedFeatures(demonstrations) if features is None else features
         first = torch.as_tensor(chosen(demonstrations.transitions()[:1]))
         if first.dim() != 2 or len(first) != 1:
@@ -118,9 +122,15 @@ class LinearAdversary(Adversary):
             "reward_bound": self.bound,
         }
 
+    def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        """Raises a `ValueError` if the features are `StandardisedFeatures` of demonstrations with other spaces."""
+        if isinstance(self.features, StandardisedFeatures):
+            self.features.encoder.check_spaces(observation_space, action_space)
+
     def state_dict(self) -> dict[str, Any]:
-        """Weights, bound, memory, and the features' own state if they are a torch module."""
+        """Sign, weights, bound, what is remembered, and the features' own state if they are a torch module."""
         state: dict[str, Any] = {
+            "sign": self.sign,
             "weights": self.weights.clone(),
             "bound": self.bound,
             "policy_steps": self._policy_steps,
@@ -134,10 +144,15 @@ class LinearAdversary(Adversary):
         """Takes over a `state_dict` of an adversary with the same features.
 
         Raises:
-            ValueError: If it had another number of features.
+            ValueError: If it is another's, or had another sign or number of features; then nothing is taken over.
         """
-        if state["weights"].shape != self.weights.shape:
-            raise ValueError(f"expected weights of {len(self.weights)} features, got {len(state['weights'])}")
+        expected, got = self.state_dict(), dict(state)
+        if expected.keys() != got.keys():
+            raise ValueError(f"expected a state with {', '.join(expected)}, got one with {', '.join(map(str, got))}")
+        if got["sign"] != self.sign:
+            raise ValueError(f"expected the state of an adversary with the sign {self.sign!r}, got {got['sign']!r}")
+        if got["weights"].shape != self.weights.shape:
+            raise ValueError(f"expected weights of {len(self.weights)} features, got {len(got['weights'])}")
         self.weights, self.bound = state["weights"].clone(), state["bound"]
         self._policy_steps, self._policy_sum = state["policy_steps"], state["policy_sum"].clone()
         if isinstance(self.features, nn.Module):
