@@ -62,6 +62,7 @@ def main(
         random=random_evaluation(eval_env, n_episodes=n_eval_episodes).returns,
         demonstrations=Demonstrations.load(shipped(env)).returns,
         policies={"BC alone": bc.returns, "GAIL": np.array(run.evaluation["returns"])},
+        expert_return=demonstrations.mean_return,
     )
     Console().print(table)
     print(f"Learning curve: {plot_runs([run.path], run.path / 'curve.png')}")

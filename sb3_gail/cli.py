@@ -72,13 +72,14 @@ def evaluate(
     venv = model.get_env()
     assert venv is not None  # load_agent gives the model one
     file = demonstrations or _demonstrations_of(agent, env)
-    returns = None if file is None else runs.read_demonstrations(file).returns
+    demonstrated = None if file is None else runs.read_demonstrations(file)
     played = evaluation.evaluate(model, venv, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
     table = returns_table(
         str(agent),
         random=evaluation.random_evaluation(venv).returns,
-        demonstrations=returns,
+        demonstrations=None if demonstrated is None else demonstrated.returns,
         policies={"agent": played.returns},
+        expert_return=None if demonstrated is None else demonstrated.mean_return,
     )
     Console().print(table)
 

@@ -14,23 +14,29 @@ Returns = npt.NDArray[np.float64]
 
 
 def returns_table(
-    title: str, *, random: Returns, demonstrations: Returns | None, policies: Mapping[str, Returns]
+    title: str,
+    *,
+    random: Returns,
+    demonstrations: Returns | None,
+    policies: Mapping[str, Returns],
+    expert_return: float | None,
 ) -> Table:
     """A row each for random actions, the demonstrations and some policies.
 
     Args:
         title: What is above it.
         random: `[N]` returns of episodes of random actions, whose mean is a score of 0.
-        demonstrations: `[N]` returns of the demonstrations' episodes, whose mean is a score of 1. Without them, or
-            where they return the same as random actions, there are no scores.
+        demonstrations: `[N]` returns of the demonstrations' episodes.
         policies: `[N]` returns of each policy's episodes, by its name.
+        expert_return: A score of 1: `Demonstrations.mean_return`, which of some episodes of a file is the whole file's.
+            Without it, or where it is what random actions return, there are no scores.
     """
     table = Table(title=title, title_justify="left")
     table.add_column()
     for column in ("return", "score", "episodes"):
         table.add_column(column, justify="right")
     zero = float(np.mean(random))
-    one = zero if demonstrations is None else float(np.mean(demonstrations))
+    one = zero if expert_return is None else expert_return
     rows = {"random actions": random}
     if demonstrations is not None:
         rows["demonstrations"] = demonstrations
