@@ -23,6 +23,9 @@ from sb3_gail.transitions import Array, Observations, map_observations
 Actor = Callable[[Observations, Array], Array]
 """From raw observations `[B, *obs]` and episode starts `[B]` to the actions `[B, *act]` to execute."""
 
+LONGEST_EPISODE = 100_000
+"""An episode that has more steps than these is taken for one that never ends."""
+
 
 def as_vec_env(env: gym.Env[Any, Any] | VecEnv) -> VecEnv:
     """The environment as SB3's `VecEnv`.
@@ -52,7 +55,7 @@ def episodes(act: Actor, venv: VecEnv, n_episodes: int, *, seed: int | None = No
 
     Raises:
         TypeError: If `n_episodes` is no integer.
-        ValueError: If `n_episodes` is below 1.
+        ValueError: If `n_episodes` is below 1; while it plays, if an episode does not end.
     """
     if not isinstance(n_episodes, (int, np.integer)):
         raise TypeError(f"n_episodes: expected an integer, got {n_episodes!r}")
@@ -80,6 +83,11 @@ def _episodes(act: Actor, venv: VecEnv, n_episodes: int, seed: int | None) -> It
                 continue
             reward = infos[copy].get("env_reward", rewards[copy])
             recorder.add(_row(observations, copy), np.array(actions[copy]), float(reward))
+            if len(recorder) > LONGEST_EPISODE:
+                raise ValueError(
+                    f"an episode has not ended after {LONGEST_EPISODE:,} steps: give the environment a time limit, "
+                    f"such as gym.make(..., max_episode_steps=1000)"
+                )
             if starts[copy]:
                 finished[played[copy], copy] = recorder.episode(infos[copy])
                 running[copy] = _Recorder()
@@ -96,6 +104,9 @@ class _Recorder:
         self._observations: list[Any] = []
         self._actions: list[Array] = []
         self._rewards: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._actions)
 
     def add(self, observation: Any, action: Array, reward: float) -> None:
         self._observations.append(observation)

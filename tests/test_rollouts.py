@@ -299,6 +299,13 @@ def test_actions_are_the_executed_ones() -> None:
     assert (len(episode), episode.terminated, episode.truncated) == (200, False, True)
 
 
+def test_an_episode_that_never_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_gail.rollouts.LONGEST_EPISODE", 5)
+    assert [len(episode.rewards) for episode in play(zeros, counters(5), 2)] == [5, 5]
+    with pytest.raises(ValueError, match=r"not ended after 5 steps: give the environment a time limit"):
+        play(zeros, counters(3, 6), 4)
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         episodes(zeros, counters(3), 0)
