@@ -63,6 +63,20 @@ def test_absence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not envpool_has("CartPole-v1")
 
 
+@pytest.mark.parametrize(
+    ("setting", "instead"),
+    [
+        ("num_threads", "n_threads"),
+        ("num_envs", "n_envs"),
+        ("batch_size", "n_envs, all of which are stepped together,"),
+    ],
+)
+def test_what_would_undo_our_settings_is_refused(setting: str, instead: str) -> None:
+    settings: dict[str, Any] = {setting: 4}
+    with pytest.raises(ValueError, match=f"{setting}: expected {instead} instead, got 4"):
+        EnvPoolVecEnv("CartPole-v1", 8, n_threads=2, **settings)
+
+
 @pytest.mark.usefixtures("envpool")
 class TestVecEnv:
     @pytest.mark.parametrize("env_id", [*CLASSIC, *MUJOCO])

@@ -29,6 +29,14 @@ _BOOKKEEPING = ("elapsed_step", "env_id")
 """What EnvPool's infos hold beside the environment's own."""
 
 
+_OUR_SETTINGS = {
+    "num_envs": "n_envs",
+    "batch_size": "n_envs, all of which are stepped together,",
+    "num_threads": "n_threads",
+}
+"""EnvPool's settings that would undo ours, and what to give instead."""
+
+
 class EnvPoolVecEnv(VecEnv):
     """Copies of one of EnvPool's environments, with all that SB3 expects of a `VecEnv`.
 
@@ -73,6 +81,9 @@ class EnvPoolVecEnv(VecEnv):
             raise ValueError(f"n_envs: expected at least 1, got {n_envs}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode: expected None or 'rgb_array', got {render_mode!r}")
+        for name, ours in _OUR_SETTINGS.items():
+            if name in settings:
+                raise ValueError(f"{name}: expected {ours} instead, got {settings[name]!r}")
         self._envpool = _import_envpool()
         spec = _make_spec(self._envpool, env_id, settings)
         # EnvPool truncates an episode that its environment ends at the very step of the limit: so we count ourselves.
