@@ -203,7 +203,8 @@ def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dum
     try:
         return make_vec_env(env_id, n_envs=n_envs, seed=seed)
     except gym.error.DependencyNotInstalled as error:
-        raise ValueError(f"{env_id} needs more than is installed ({error}); pip install 'sb3-gail[mujoco]'") from error
+        ours = "; pip install 'sb3-gail[mujoco]'" if "mujoco" in str(error).lower() else ""
+        raise ValueError(f"{env_id} needs more than is installed: {error}{ours}") from error
     except gym.error.Error as error:
         raise ValueError(f"expected the id of a Gymnasium environment, got {env_id!r}: {error}") from error
 
