@@ -17,6 +17,7 @@ from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_gail.adapters.bc import pretrain_bc
+from sb3_gail.adapters.envpool import envpool_has
 from sb3_gail.callbacks import (
     BCAnnealingCallback,
     CriticWarmupCallback,
@@ -147,6 +148,8 @@ def train(settings: TrainSettings, *, progress: bool = False) -> Run:
     """
     experiment = _Experiment(settings)
     model = experiment.make()
+    if settings.wandb_project is not None:
+        WandbCallback(experiment.callback)  # which says so if W&B is missing
     # Last, so that whatever is wrong leaves no folder behind.
     folder = _new_folder(settings)
     write_settings(folder / "settings.json", experiment.settings)
@@ -202,7 +205,8 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
 
     Args:
         path: A run's folder, for the agent as it is at the end or, if the run has not ended, in its last checkpoint; or
-            a model that SB3 saved, with its `vecnormalize.pkl` beside it if it needs one.
+            a model that SB3 saved, with its statistics beside it if it needs some: `vecnormalize.pkl`, or named after
+            the model, such as `best_vecnormalize.pkl` or `rl_model_vecnormalize_1000_steps.pkl`.
         env: The Gymnasium id of the environment; by default the run's.
         algorithm: Which class the model is of; by default the run's.
 
@@ -218,8 +222,10 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
             )
         return _load_model(path, algorithm, make_venv(env, n_envs=1, seed=0))
     run = Run(path)
-    vec_env = run.settings.vec_env if env in (None, run.settings.env) else "dummy"
-    settings = replace(run.settings, env=env or run.settings.env, vec_env=vec_env, n_envs=1)
+    env = env or run.settings.env
+    # As it was trained, but for another environment, or where EnvPool is missing.
+    stays = env == run.settings.env and (run.settings.vec_env != "envpool" or envpool_has(env))
+    settings = replace(run.settings, env=env, vec_env=run.settings.vec_env if stays else "dummy", n_envs=1)
     if run.model.is_file():
         return _load_model(run.model, settings.algorithm, _make_venv(settings))
     if not isinstance(settings, TrainSettings) or not run.checkpoint.is_file():
@@ -227,8 +233,15 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
     return _Experiment(settings).load(run.checkpoint)
 
 
+def _statistics_of(model: Path) -> Path:
+    """The `VecNormalize` of a saved model: named after it by our callbacks or by SB3's, else the folder's only one."""
+    names = [model.stem.replace("model", normaliser) for normaliser in ("vecnormalize", "model_vecnormalize")]
+    candidates = [model.with_name(f"{name}.pkl") for name in names if name != model.stem]
+    return next((path for path in candidates if path.is_file()), model.with_name("vecnormalize.pkl"))
+
+
 def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
-    statistics = path.with_name("vecnormalize.pkl")
+    statistics = _statistics_of(path)
     learner = learner_class(algorithm)
     try:
         if statistics.is_file():
@@ -283,7 +296,7 @@ def load_demonstrations(settings: TrainSettings) -> Demonstrations:
 def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, list[BaseCallback]]:
     """A fresh learner on an environment that pays a fresh adversary's reward, and the callbacks to imitate with."""
     experiment = _Experiment(settings)
-    return experiment.make(), [experiment.callback, *_settling(experiment.settings)]
+    return experiment.make(), [experiment.callback, *experiment.settling]
 
 
 def make_plain_model(settings: RunSettings) -> BaseAlgorithm:
@@ -313,6 +326,7 @@ class _Experiment:
         torch.manual_seed(settings.seed)
         adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
         self.callback = GAILCallback(adversary, demonstrations, replay_rollouts=settings.replay_rollouts)
+        self.settling = _settling(settings)
         self._venv = GAILRewardVecWrapper(venv, adversary)
 
     def make(self) -> BaseAlgorithm:
@@ -332,6 +346,9 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
     if settings.pretrain and not run.checkpoint.is_file():
         pretrain_bc(model, gail.demonstrations, progress_bar=progress, seed=settings.seed)
     baselines = _measure_baselines(run, gail.demonstrations)
+    if progress and settings.discriminator:
+        chosen = ", ".join(f"{name} {value}" for name, value in settings.discriminator.items())
+        print(f"The reward of {settings.adversary}, where it is not that of its defaults: {chosen}")
     callbacks: list[BaseCallback] = [
         gail,
         ImitationEvalCallback(
@@ -342,7 +359,7 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
             random_return=baselines["random"],
             verbose=int(progress),
         ),
-        *_settling(settings),
+        *experiment.settling,
         *(_keeping_cloned(model, gail.demonstrations) if settings.pretrain else []),
         # After those that change the policy between rollouts.
         ImitationCheckpointCallback(gail, run.checkpoint, save_freq=settings.checkpoint_freq),
@@ -440,9 +457,10 @@ def _eval_env(settings: RunSettings) -> VecEnv:
 
 
 def _reaches_goal(settings: TrainSettings, demonstrations: Demonstrations) -> bool:
-    """Whether the expert's episodes terminate more often than those of random actions: as a success, not a failure."""
-    rate = demonstrations.termination_rate
-    return rate > 0 and rate > random_evaluation(_eval_env(settings), n_episodes=20).termination_rate
+    """Whether most of the expert's episodes terminate, and sooner than those of random actions: by success."""
+    if demonstrations.whole.terminated.mean() <= 0.5:
+        return False
+    return demonstrations.termination_rate > random_evaluation(_eval_env(settings), n_episodes=20).termination_rate
 
 
 def _measure_baselines(run: Run, demonstrations: Demonstrations) -> dict[str, float | None]:

@@ -92,6 +92,17 @@ def test_unknown_environment_is_refused(vec_env: VecEnvKind) -> None:
         make_venv("Nothing-v0", n_envs=1, seed=0, vec_env=vec_env)
 
 
+@pytest.mark.parametrize(("missing", "ours"), [("MuJoCo is not installed", True), ("Box2D is not installed", False)])
+def test_what_an_environment_needs_is_said(missing: str, ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **settings: Any) -> None:
+        raise gym.error.DependencyNotInstalled(missing)
+
+    monkeypatch.setattr(learners, "make_vec_env", refuse)
+    with pytest.raises(ValueError, match=f"needs more than is installed: {missing}") as raised:
+        make_venv("LunarLander-v3", n_envs=1, seed=0)
+    assert ("sb3-gail[mujoco]" in str(raised.value)) is ours
+
+
 @pytest.mark.usefixtures("no_envpool")
 def test_without_envpool_auto_is_dummy() -> None:
     assert choose_vec_env("CartPole-v1", "auto") == "dummy"
@@ -171,6 +182,11 @@ class TestEnvPool:
         monkeypatch.setitem(gym.registry, "Other-v0", other)
         by_other_id = load_agent(run.path, env="Other-v0").get_env()
         assert isinstance(unwrapped(by_other_id), DummyVecEnv)
+
+    def test_agent_loads_where_envpool_is_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = train(TrainSettings(**SMALL, vec_env="envpool", run_dir=tmp_path / "run"))
+        monkeypatch.setattr("sb3_gail.runs.envpool_has", lambda env_id: False)
+        assert isinstance(unwrapped(load_agent(run.path).get_env()), DummyVecEnv)
 
     def test_models_load_on_the_other_width_of_floats(self, tmp_path: Path) -> None:
         for number, venv in enumerate((EnvPoolVecEnv("Hopper-v5", 2), make_venv("Hopper-v5", n_envs=2, seed=0))):

@@ -79,19 +79,24 @@ def test_goal_is_not_looked_for_where_nothing_depends_on_it(name: str, overrides
 @pytest.mark.parametrize(
     ("env_id", "length", "terminated", "reward"),
     [
-        ("MountainCar-v0", 100, True, "log_d"),  # random actions never get there
-        ("MountainCar-v0", 100, False, "airl"),
-        ("CartPole-v1", 300, True, "airl"),  # random actions fall sooner
+        ("MountainCar-v0", 100, [True, True, False], "log_d"),  # random actions never get there
+        ("MountainCar-v0", 100, [True, False, False], "airl"),  # so rare an end may as well be a failure
+        ("CartPole-v1", 300, [True], "airl"),  # random actions fall sooner
     ],
 )
 def test_goal_is_where_expert_terminates_more_often_than_random_actions(
-    env_id: str, length: int, terminated: bool, reward: str, tmp_path: Path
+    env_id: str, length: int, terminated: list[bool], reward: str, tmp_path: Path
 ) -> None:
     space = gym.make(env_id).observation_space
     assert space.shape is not None
-    noise = np.random.default_rng(0).uniform(-0.05, 0.05, size=(length + 1, *space.shape))
+    n_episodes = len(terminated)
+    noise = np.random.default_rng(0).uniform(-0.05, 0.05, size=(n_episodes * (length + 1), *space.shape))
     expert = Demonstrations.from_arrays(
-        noise.astype(np.float32), np.zeros(length, np.int64), lengths=[length], terminated=[terminated], env_id=env_id
+        noise.astype(np.float32),
+        np.zeros(n_episodes * length, np.int64),
+        lengths=[length] * n_episodes,
+        terminated=terminated,
+        env_id=env_id,
     )
     expert.save(tmp_path / "expert.npz")
     settings = TrainSettings(
@@ -104,7 +109,8 @@ def test_goal_is_where_expert_terminates_more_often_than_random_actions(
 
 def test_all_settings_are_spelt_out() -> None:
     assert spelt_out("airl", {"gamma": 0.9})["inputs"] == "s"
-    assert spelt_out("gtal", {"multiplicative_iterations": 5}) == {"multiplicative_iterations": 5}
+    assert spelt_out("fem", {"sign": "both"}) == {"sign": "both", "memory": 20_000}
+    assert spelt_out("gtal", {"memory": 0}) == {"memory": 0, "multiplicative_iterations": None}
 
 
 @pytest.mark.parametrize("name", ["airl", "fem", "gtal"])

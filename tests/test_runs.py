@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import TRPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail import Demonstrations
 from sb3_gail.callbacks import GAILCallback, TargetKLCallback
@@ -272,6 +275,36 @@ def test_off_policy_expert_has_no_vec_normalize(tmp_path: Path) -> None:
     )
     assert not (run.path / "vecnormalize.pkl").exists()
     assert load_agent(run.path).get_vec_normalize_env() is None
+
+
+@pytest.mark.parametrize(
+    ("model", "statistics"),
+    [
+        ("best_model.zip", "best_vecnormalize.pkl"),
+        ("rl_model_96_steps.zip", "rl_model_vecnormalize_96_steps.pkl"),
+        ("agent.zip", "vecnormalize.pkl"),
+    ],
+)
+def test_saved_models_find_their_own_statistics(model: str, statistics: str, tmp_path: Path) -> None:
+    venv: Any = VecNormalize(make_vec_env("CartPole-v1"))
+    TRPO("MlpPolicy", venv, n_steps=128).save(tmp_path / model)
+    venv.save(str(tmp_path / "vecnormalize.pkl"))
+    venv.obs_rms.mean[:] = 7.0
+    venv.save(str(tmp_path / statistics))
+    found: Any = load_agent(tmp_path / model, env="CartPole-v1", algorithm="trpo").get_vec_normalize_env()
+    assert found.obs_rms.mean.tolist() == [7.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"), [({"wandb_project": "tests"}, ImportError), ({"learner": {"target_kl": 0}}, ValueError)]
+)
+def test_what_is_wrong_leaves_no_folder(
+    settings: dict[str, Any], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb.sdk", None)
+    with pytest.raises(error):
+        train(TrainSettings(**{**SMALL, **settings}, run_dir=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_and_biases_gets_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
