@@ -37,7 +37,7 @@ format: $(DEV)  ## Format and repair what ruff can.
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: $(DEV)  ## The numbers in the documentation, printed as a table.
+bench: $(DEV)  ## The main path's numbers in the documentation, as a table.
 	.venv/bin/python benchmarks/main_path.py $(if $(DEMONSTRATIONS),--demonstrations $(DEMONSTRATIONS))
 
 paper-table: $(DEV)  ## Every cell of the paper's table that is not done yet (days; it can be interrupted), and its page.

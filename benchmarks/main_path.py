@@ -108,18 +108,32 @@ def main(
 
 
 def demonstrations_file(env: str, folder: Path | None) -> Path:
-    """The demonstrations of an environment."""
+    """The demonstrations of an environment.
+
+    Raises:
+        ValueError: If none ship for it, and no folder is given.
+    """
     return shipped(env) if folder is None else folder / f"{env}.npz"
 
 
+def has_demonstrations(env: str, folder: Path | None) -> bool:
+    """Whether there are demonstrations of an environment."""
+    try:
+        return demonstrations_file(env, folder).is_file()
+    except ValueError:
+        return False
+
+
 def learning_rows(results: Path, demonstrations: Path | None, jobs: int) -> list[tuple[str, str, str]]:
-    """Runs every task with every seed, and tells when each reached its score."""
+    """Runs every task that there are demonstrations of with every seed, and tells when each reached its score."""
+    tasks = {name: task for name, task in TASKS.items() if has_demonstrations(task.env, demonstrations)}
+    missing = [name for name in TASKS if name not in tasks]
 
     def run(job: tuple[str, int]) -> None:
         name, seed = job
         folder = results / f"{name.replace(' ', '-')}-{seed}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        task = TASKS[name]
+        task = tasks[name]
         with (results / f"{folder.name}.log").open("a") as log:
             subprocess.run(
                 task.command(seed, folder, demonstrations_file(task.env, demonstrations)),
@@ -129,8 +143,9 @@ def learning_rows(results: Path, demonstrations: Path | None, jobs: int) -> list
             )
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, [(name, seed) for seed in SEEDS for name in TASKS]))
-    return [row for name, task in TASKS.items() for row in task_rows(name, task, results)]
+        list(pool.map(run, [(name, seed) for seed in SEEDS for name in tasks]))
+    rows = [row for name, task in tasks.items() for row in task_rows(name, task, results)]
+    return [*rows, *((name, "-", "not run: no demonstrations, see --demonstrations") for name in missing)]
 
 
 def task_rows(name: str, task: Task, results: Path) -> list[tuple[str, str, str]]:

@@ -124,7 +124,7 @@ def priority(job: Job) -> int:
     most trajectories, the other numbers of trajectories, Humanoid.
     """
     task = TASKS[job.env]
-    at_an_end = job.trajectories in (4, 25)
+    at_an_end = job.trajectories in (task.trajectories[0], task.trajectories[-1])
     if job.env == "Humanoid-v5":
         return 5
     if job.algorithm == "gail" and at_an_end and not task.is_classic:

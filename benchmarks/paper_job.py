@@ -8,6 +8,7 @@ The folder has the `job.json` that says what to do. A job that was interrupted g
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import platform
 import shutil
@@ -82,7 +83,8 @@ def draw_demonstrations(job: Job, folder: Path) -> tuple[list[int], Path]:
     """
     whole = Demonstrations.load(job.demonstrations)
     drawn = np.random.default_rng(job.seed).permutation(whole.n_episodes)[: job.trajectories].tolist()
-    file = folder / f"{job.trajectories}-{job.seed}.npz"
+    source = hashlib.sha256(Path(job.demonstrations).read_bytes()).hexdigest()[:8]
+    file = folder / f"{job.trajectories}-{job.seed}-{source}.npz"
     if not file.is_file():
         episodes = list(whole.episodes())
         part = Demonstrations.from_episodes(

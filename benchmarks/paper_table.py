@@ -47,7 +47,7 @@ def make_jobs(
     """The selected jobs in the order in which they are to run.
 
     Raises:
-        ValueError: If there is no such environment or algorithm.
+        ValueError: If there is no such environment or algorithm, or no such cell.
         FileNotFoundError: If there are no demonstrations of an environment.
     """
     for name, chosen, known in (("envs", envs, TASKS), ("algorithms", algorithms, ALGORITHMS)):
@@ -58,10 +58,17 @@ def make_jobs(
     for env, file in files.items():
         if not file.is_file():
             raise FileNotFoundError(f"there is no {file}: make it with record_experts.py, or leave {env} out of envs")
+    selected = list(cells(envs, algorithms, trajectories))
+    if not selected:
+        there = "; ".join(f"{env} {TASKS[env].trajectories}" for env in envs)
+        raise ValueError(
+            f"expected trajectories of the paper's table ({there}) and an algorithm that it has there, got "
+            f"{trajectories} and {', '.join(algorithms)}"
+        )
     jobs = [
         Job(env, algorithm, n, seed, timesteps or TASKS[env].timesteps, str(files[env].resolve()), episodes)
         for seed in seeds
-        for env, algorithm, n in cells(envs, algorithms, trajectories)
+        for env, algorithm, n in selected
     ]
     return sorted(jobs, key=priority) if order == "priority" else jobs
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 from main_path import each_and_median, first_held
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from paper_cells import (
     ALGORITHMS,
@@ -66,7 +67,8 @@ class Table:
     def by_cell(self) -> dict[Cell, list[Result]]:
         """The results of each cell that was run, by seed."""
         grouped: dict[Cell, list[Result]] = defaultdict(list)
-        for result in sorted(self.results, key=lambda result: result.job.seed):
+        defaults = (result for result in self.results if result.job.variant == "defaults")
+        for result in sorted(defaults, key=lambda result: result.job.seed):
             grouped[result.job.env, result.job.algorithm, result.job.trajectories].append(result)
         return dict(grouped)
 
@@ -341,9 +343,14 @@ def draw_scores(table: Table, png: Path) -> None:
         panel.set_ylim(LOWEST_SHOWN, 1.2)
         for level in (0, 1):
             panel.axhline(level, color="black", linewidth=0.5)
-    handles = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(*_lines_of(panels), loc="outside lower center", ncols=5, frameon=False)
     _save(figure, png)
+
+
+def _lines_of(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
+    """One line of each label that is in any panel, and the labels."""
+    lines = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    return list(lines.values()), list(lines)
 
 
 def _draw_algorithm(panel: Axes, table: Table, env: str, algorithm: str, color: str) -> None:
@@ -384,7 +391,7 @@ def draw_curves(table: Table, env: str, png: Path) -> None:
         panel.axhline(results[0].content["random"], color="black", linestyle=":", linewidth=1, label="random")
         panel.set(title=f"{env}, {n_trajectories} trajectories", xlabel="environment steps")
     panels[0].set_ylabel("true return")
-    panels[0].legend(frameon=False, fontsize="small")
+    figure.legend(*_lines_of(panels), loc="outside lower center", ncols=7, frameon=False, fontsize="small")
     _save(figure, png)
 
 

@@ -25,6 +25,7 @@ for needed in ("tyro", "matplotlib", "scipy", "paper_cells"):
     pytest.importorskip(needed)
 
 import ablations  # noqa: E402
+import main_path  # noqa: E402
 import paper_job  # noqa: E402
 import paper_table  # noqa: E402
 import record_experts  # noqa: E402
@@ -76,7 +77,10 @@ class TestSelection:
         jobs = paper_table.make_jobs(folder, envs=tuple(TASKS))
         ranks = [priority(job) for job in jobs]
         assert ranks == sorted(ranks)
-        assert {(job.algorithm, job.trajectories) for job in jobs[: ranks.index(1)]} == {("gail", 4), ("gail", 25)}
+        first = {(job.env, job.algorithm, job.trajectories) for job in jobs[: ranks.index(1)]}
+        mujoco = ("Hopper-v5", "HalfCheetah-v5", "Walker2d-v5", "Ant-v5")
+        ends = {(env, n) for env in mujoco for n in (4, 25)} | {("Reacher-v5", 4), ("Reacher-v5", 18)}
+        assert first == {(env, "gail", n) for env, n in ends}
         assert {(job.env, job.algorithm) for job in jobs if priority(job) == 1} == {("Ant-v5", "gail")}
         assert {job.env for job in jobs if priority(job) == 2} == {"CartPole-v1", "Acrobot-v1", "MountainCar-v0"}
         assert jobs[-1].env == "Humanoid-v5"
@@ -99,6 +103,12 @@ class TestSelection:
             paper_table.make_jobs(folder, envs=["Pong"])
         with pytest.raises(ValueError, match=r"algorithms must be some of .*got 'ppo'"):
             paper_table.make_jobs(folder, algorithms=["ppo"])
+        with pytest.raises(
+            ValueError, match=r"expected trajectories of the paper's table \(Reacher-v5 \(4, 11, 18\)\)"
+        ):
+            paper_table.make_jobs(folder, envs=["Reacher-v5"], algorithms=["fem"])
+        with pytest.raises(ValueError, match=r"and an algorithm that it has there, got \[10\] and gail, fem"):
+            paper_table.make_jobs(folder, envs=["Hopper-v5"], trajectories=[10])
         (folder / "Ant-v5.npz").unlink()
         with pytest.raises(FileNotFoundError, match=r"there is no .*Ant-v5\.npz: make it with record_experts"):
             paper_table.make_jobs(folder)
@@ -131,6 +141,27 @@ class TestDemonstrations:
         assert len(part) == pytest.approx(part.lengths.sum() / 10, abs=4)
         assert part.mean_return == whole.mean_return
         assert paper_job.draw_demonstrations(job(trajectories=4), tmp_path) == (drawn, file)
+
+    def test_another_file_is_drawn_from_anew(self, tmp_path: Path) -> None:
+        Demonstrations.load(shipped("CartPole-v1")).take(2).save(tmp_path / "other.npz")
+        files = [
+            paper_job.draw_demonstrations(each, tmp_path)[1]
+            for each in (job(trajectories=1), replace(job(trajectories=1), demonstrations=str(tmp_path / "other.npz")))
+        ]
+        assert len(set(files)) == 2
+
+
+def test_main_path_leaves_out_what_has_no_demonstrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def note(command: list[str], **settings: Any) -> None:
+        ran.append(command[command.index("--env") + 1])
+
+    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.setattr(main_path, "task_rows", lambda name, task, results: [(name, "to reach", "measured")])
+    rows = main_path.learning_rows(tmp_path, None, 1)
+    assert set(ran) == {"Hopper-v5", "CartPole-v1"}
+    assert [name for name, _, measured in rows if measured.startswith("not run")] == ["Acrobot-v1"]
 
 
 @pytest.mark.parametrize(
