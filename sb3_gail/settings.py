@@ -76,8 +76,10 @@ class TrainSettings(RunSettings):
         adversary: What tells policy from expert: `gail`'s discriminator, `airl`'s, or the linear costs of `fem` and
             `gtal`.
         discriminator: The adversary's settings that differ from ours, such as `gradient_penalty 10`. Ours are the
-            defaults of `DiscriminatorConfig` (but for discrete actions the reward `airl`) or `AIRLConfig`; the others
-            have a `sign`, which the demonstrations' ends decide.
+            defaults of `DiscriminatorConfig` or `AIRLConfig`; `fem` and `gtal` have a `sign` and a `memory`, `gtal` has
+            `multiplicative_iterations`, too. What follows from the demonstrations: `gail` has the reward `airl` where
+            actions are discrete, and `log_d` without absorbing states where the expert ends most episodes, and sooner
+            than random actions do, as one who reaches a goal; there the `sign` is `negative`, elsewhere `positive`.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.

@@ -17,6 +17,7 @@ from sb3_contrib import TRPO
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from sb3_gail import Demonstrations, Discriminator
+from sb3_gail.adversaries import FeatureMatching
 from sb3_gail.callbacks import BCAnnealingCallback, GAILCallback, ImitationEvalCallback
 from sb3_gail.data import shipped
 from sb3_gail.wrappers import GAILRewardWrapper
@@ -147,15 +148,16 @@ def test_metrics_are_documented_and_documented_ones_are_logged() -> None:
     discriminator = Discriminator.from_demonstrations(
         demonstrations, batch_size=32, entropy_bonus=0.001, weight_decay=0.001
     )
-    model = TRPO("MlpPolicy", GAILRewardWrapper(gym.make("CartPole-v1"), discriminator), n_steps=128)
     names = _Names()
-    model.set_logger(Logger(None, [names]))
-    callbacks = [
-        GAILCallback(discriminator, demonstrations),
-        BCAnnealingCallback(demonstrations, transitions_per_step=32),
-        ImitationEvalCallback(gym.make("CartPole-v1"), demonstrations, eval_freq=128, n_eval_episodes=2, verbose=0),
-    ]
-    model.learn(384, callback=callbacks)
+    for adversary in (discriminator, FeatureMatching.from_demonstrations(demonstrations)):
+        model = TRPO("MlpPolicy", GAILRewardWrapper(gym.make("CartPole-v1"), adversary), n_steps=128)
+        model.set_logger(Logger(None, [names]))
+        callbacks = [
+            GAILCallback(adversary, demonstrations),
+            BCAnnealingCallback(demonstrations, transitions_per_step=32),
+            ImitationEvalCallback(gym.make("CartPole-v1"), demonstrations, eval_freq=128, n_eval_episodes=2, verbose=0),
+        ]
+        model.learn(384, callback=callbacks)
     logged = {name for name in names.names if name.startswith(("gail/", "eval/", "bc/"))}
     documented = {cell for cell in first_cells(ROOT / "docs/metrics.md") if cell.startswith(("gail/", "eval/", "bc/"))}
     assert documented == logged

@@ -85,7 +85,7 @@ class AIRL(Discriminator):
     """AIRL (Fu et al. 2018): a discriminator whose `logit = g(s[, a]) + gamma h(s') - h(s) - log pi(a | s)`.
 
     ```python
-    airl = AIRL.from_demonstrations(demonstrations, gamma=0.99)  # the learner's
+    airl = AIRL.from_demonstrations(demonstrations)
     model.learn(300_000, callback=GAILCallback(airl, demonstrations))
     changed_env = GAILRewardWrapper(changed_env, airl.reward_only())
     ```
