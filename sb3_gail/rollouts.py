@@ -23,7 +23,7 @@ from sb3_gail.transitions import Array, Observations, map_observations
 Actor = Callable[[Observations, Array], Array]
 """From raw observations `[B, *obs]` and episode starts `[B]` to the actions `[B, *act]` to execute."""
 
-LONGEST_EPISODE = 100_000
+LONGEST_EPISODE = 50_000
 """An episode that has more steps than these is taken for one that never ends."""
 
 
