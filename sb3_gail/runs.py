@@ -153,6 +153,9 @@ def train(settings: TrainSettings, *, progress: bool = False) -> Run:
     # Last, so that whatever is wrong leaves no folder behind.
     folder = _new_folder(settings)
     write_settings(folder / "settings.json", experiment.settings)
+    if progress and experiment.settings.discriminator:
+        chosen = ", ".join(f"{name} {value}" for name, value in experiment.settings.discriminator.items())
+        print(f"{experiment.settings.adversary} with {chosen}")
     return _train(Run(folder), experiment, model, progress)
 
 
@@ -346,9 +349,6 @@ def _train(run: Run, experiment: _Experiment, model: BaseAlgorithm, progress: bo
     if settings.pretrain and not run.checkpoint.is_file():
         pretrain_bc(model, gail.demonstrations, progress_bar=progress, seed=settings.seed)
     baselines = _measure_baselines(run, gail.demonstrations)
-    if progress and settings.discriminator:
-        chosen = ", ".join(f"{name} {value}" for name, value in settings.discriminator.items())
-        print(f"The reward of {settings.adversary}, where it is not that of its defaults: {chosen}")
     callbacks: list[BaseCallback] = [
         gail,
         ImitationEvalCallback(
