@@ -67,8 +67,7 @@ class Table:
     def by_cell(self) -> dict[Cell, list[Result]]:
         """The results of each cell that was run, by seed."""
         grouped: dict[Cell, list[Result]] = defaultdict(list)
-        defaults = (result for result in self.results if result.job.variant == "defaults")
-        for result in sorted(defaults, key=lambda result: result.job.seed):
+        for result in sorted(self.results, key=lambda result: result.job.seed):
             grouped[result.job.env, result.job.algorithm, result.job.trajectories].append(result)
         return dict(grouped)
 
@@ -414,7 +413,8 @@ def main(
         output: The folder to write.
         remark: What a reader must know of these results, such as which were run with earlier defaults.
     """
-    table = Table(load_results(results), {} if paper is None else load_paper(paper))
+    runs = [result for result in load_results(results) if result.job.variant == "defaults"]
+    table = Table(runs, {} if paper is None else load_paper(paper))
     file = results / "commands.txt"
     commands = file.read_text(encoding="utf-8") if file.is_file() else ""
     output.mkdir(parents=True, exist_ok=True)
