@@ -17,7 +17,6 @@ from stable_baselines3.common.logger import Logger, make_output_format
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_gail.adapters.bc import pretrain_bc
-from sb3_gail.adapters.envpool import envpool_has
 from sb3_gail.callbacks import (
     BCAnnealingCallback,
     CriticWarmupCallback,
@@ -226,9 +225,9 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
         return _load_model(path, algorithm, make_venv(env, n_envs=1, seed=0))
     run = Run(path)
     env = env or run.settings.env
-    # As it was trained, but for another environment, or where EnvPool is missing.
-    stays = env == run.settings.env and (run.settings.vec_env != "envpool" or envpool_has(env))
-    settings = replace(run.settings, env=env, vec_env=run.settings.vec_env if stays else "dummy", n_envs=1)
+    # In EnvPool if it was trained there and EnvPool is here.
+    on_envpool = env == run.settings.env and run.settings.vec_env == "envpool"
+    settings = replace(run.settings, env=env, vec_env=choose_vec_env(env, "auto" if on_envpool else "dummy"), n_envs=1)
     if run.model.is_file():
         return _load_model(run.model, settings.algorithm, _make_venv(settings))
     if not isinstance(settings, TrainSettings) or not run.checkpoint.is_file():

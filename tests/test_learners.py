@@ -185,7 +185,7 @@ class TestEnvPool:
 
     def test_agent_loads_where_envpool_is_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run = train(TrainSettings(**SMALL, vec_env="envpool", run_dir=tmp_path / "run"))
-        monkeypatch.setattr("sb3_gail.runs.envpool_has", lambda env_id: False)
+        monkeypatch.setattr(learners, "envpool_has", lambda env_id: False)
         assert isinstance(unwrapped(load_agent(run.path).get_env()), DummyVecEnv)
 
     def test_models_load_on_the_other_width_of_floats(self, tmp_path: Path) -> None:

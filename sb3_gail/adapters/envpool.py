@@ -28,7 +28,6 @@ _N_SEEDS = 2**31
 _BOOKKEEPING = ("elapsed_step", "env_id")
 """What EnvPool's infos hold beside the environment's own."""
 
-
 _OUR_SETTINGS = {
     "num_envs": "n_envs",
     "batch_size": "n_envs, all of which are stepped together,",
