@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, Literal
 
+import torch
 from gymnasium import spaces
 
 from sb3_gail.adversaries import (
@@ -18,8 +19,7 @@ from sb3_gail.adversaries import (
     GameTheoreticApprenticeship,
     LinearAdversary,
 )
-from sb3_gail.adversaries.game_theoretic import check_iterations
-from sb3_gail.adversaries.linear import MEMORY, check_linear_settings
+from sb3_gail.adversaries.linear import MEMORY
 from sb3_gail.demonstrations import Demonstrations
 
 AdversaryName = Literal["gail", "airl", "fem", "gtal"]
@@ -52,8 +52,7 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if not linear:
         return asdict(_NETWORKS[name][1](**overrides))
     settings = {**_LINEAR_SETTINGS[name], **overrides}
-    check_linear_settings(**{setting: settings[setting] for setting in ("sign", "memory") if setting in settings})
-    check_iterations(settings.get("multiplicative_iterations"))
+    _LINEAR[name](lambda transitions: torch.zeros(len(transitions), 0), 0, **settings)  # checks them
     return settings
 
 

@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from sb3_gail.demonstrations import Demonstrations
 
 
-def check_iterations(multiplicative_iterations: int | None) -> None:
-    """Raises a `ValueError` if it is neither `None` nor a positive whole number."""
-    if multiplicative_iterations is None:
-        return
-    number = multiplicative_iterations
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise ValueError(f"multiplicative_iterations must be a positive whole number, got {number!r}")
-
-
 class GameTheoreticApprenticeship(LinearAdversary):
     """GTAL (Syed & Schapire 2007): a reward from the simplex over all features and their negatives.
 
@@ -70,7 +61,9 @@ class GameTheoreticApprenticeship(LinearAdversary):
         largest_feature: float = 1.0,
     ) -> None:
         super().__init__(features, n_features, sign=sign, memory=memory if multiplicative_iterations is None else 0)
-        check_iterations(multiplicative_iterations)
+        rounds = 1 if multiplicative_iterations is None else multiplicative_iterations
+        if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
+            raise ValueError(f"multiplicative_iterations must be a positive whole number, got {rounds!r}")
         if not 0 < largest_feature < math.inf:
             raise ValueError(f"largest_feature must be a positive number, got {largest_feature!r}")
         self.multiplicative_iterations = multiplicative_iterations

@@ -26,14 +26,6 @@ MEMORY = 20_000
 """Transitions: ten rollouts of the default learners."""
 
 
-def check_linear_settings(*, sign: str = SIGNS[0], memory: float = MEMORY) -> None:
-    """Raises a `ValueError` for settings that no linear adversary takes."""
-    if sign not in SIGNS:
-        raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
-    if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0 <= memory < math.inf:
-        raise ValueError(f"memory must be a finite number of transitions, at least 0, got {memory!r}")
-
-
 class LinearAdversary(Adversary):
     """Rewards by `w . phi(transition) - bound`, with weights `w` chosen after each rollout to tell expert from policy.
 
@@ -67,7 +59,10 @@ class LinearAdversary(Adversary):
     """
 
     def __init__(self, features: Features, n_features: int, *, sign: str = "positive", memory: float = MEMORY) -> None:
-        check_linear_settings(sign=sign, memory=memory)
+        if sign not in SIGNS:
+            raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
+        if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0 <= memory < math.inf:
+            raise ValueError(f"memory must be a finite number of transitions, at least 0, got {memory!r}")
         self.features = features
         self.sign = sign
         self.memory = memory
