@@ -127,14 +127,14 @@ def find_collection(venv: VecEnv, adversary: Adversary) -> Collection:
         )
     if any(layer.env_is_wrapped(_OutsideRewardWrapper)):
         raise ValueError(
-            "expected GAILRewardWrapper outside all action, observation and reward wrappers and time limits, got one outside "
-            "it, so that what the adversary sees is not what the policy does; wrap with GAILRewardWrapper last"
+            "expected GAILRewardWrapper outside all action, observation and reward wrappers and time limits, got one "
+            "outside it, so that what the adversary sees is not what the policy does; wrap with GAILRewardWrapper last"
         )
     collection = _InsideEach(layer)
     if collection.spaces != (layer.observation_space, layer.action_space):
         raise ValueError(
-            f"expected GAILRewardWrapper outside all wrappers that change spaces, got {collection.spaces} inside it and "
-            f"{(layer.observation_space, layer.action_space)} outside; wrap with GAILRewardWrapper last"
+            f"expected GAILRewardWrapper outside all wrappers that change spaces, got {collection.spaces} inside it "
+            f"and {(layer.observation_space, layer.action_space)} outside; wrap with GAILRewardWrapper last"
         )
     _check_identity(set(layer.env_method("adversary_identity")), adversary)
     return collection
@@ -150,13 +150,14 @@ def _check_outside(wrapper: VecEnvWrapper) -> None:
     if isinstance(wrapper, (VecFrameStack, VecExtractDictObs)) or not same_spaces:
         raise ValueError(
             f"expected no wrapper that changes observations or actions outside the reward wrapper (VecNormalize and "
-            f"VecTransposeImage apart), got {type(wrapper).__name__}; put it inside, so that demonstrations and policy are "
-            f"seen alike"
+            f"VecTransposeImage apart), got {type(wrapper).__name__}; put it inside, so that demonstrations and policy "
+            f"are seen alike"
         )
 
 
 def _check_identity(identities: set[str], adversary: Adversary) -> None:
     if identities != {adversary.identity}:
         raise ValueError(
-            "expected the reward wrapper to hold the callback's adversary, got another one; give the same object to both"
+            "expected the reward wrapper to hold the callback's adversary, got another one; give the same object "
+            "to both"
         )

@@ -36,9 +36,10 @@ class GAILCallback(BaseCallback):
     model.learn(300_000, callback=GAILCallback(discriminator, demonstrations))
     ```
 
-    After each rollout the adversary is updated on it, the rollout is rewarded by the updated adversary, and advantages are
-    recomputed; SB3 then takes the policy step as ever. Works with any on-policy learner (A2C, PPO, TRPO, MaskablePPO,
-    RecurrentPPO) on an environment with a `GAILRewardWrapper` or `GAILRewardVecWrapper` that holds the same adversary.
+    After each rollout the adversary is updated on it, the rollout is rewarded by the updated adversary, and advantages
+    are recomputed; SB3 then takes the policy step as ever. Works with any on-policy learner (A2C, PPO, TRPO,
+    MaskablePPO, RecurrentPPO) on an environment with a `GAILRewardWrapper` or `GAILRewardVecWrapper` that holds the
+    same adversary.
     Everything is logged under `gail/`; `rollout/` keeps the true return.
 
     Args:
@@ -98,8 +99,9 @@ class GAILCallback(BaseCallback):
     def _on_step(self) -> bool:
         if self.locals["rewards"].any():
             raise ValueError(
-                f"expected unscored steps to pay 0, got {self.locals['rewards']}: what lies outside the reward wrapper ends "
-                f"episodes, repeats steps or changes rewards, or something else steps the environment; put it inside"
+                f"expected unscored steps to pay 0, got {self.locals['rewards']}: what lies outside the reward wrapper "
+                f"ends episodes, repeats steps or changes rewards, or something else steps the environment; "
+                f"put it inside"
             )
         if self._return_statistics is not None:
             self._return_statistics.undo_step()
@@ -149,11 +151,12 @@ class GAILCallback(BaseCallback):
         return rewards.reshape(self._learner.n_steps, -1)
 
     def _pay(self, rewards: Array) -> None:
-        """Adds rewards `[T, n_envs]` to the buffer, and their part to the advantages (Schulman et al. 2016, equation 16).
+        """Adds rewards `[T, n_envs]` to the buffer, and their part to its advantages.
 
-        Unscored steps paid 0, so what the buffer holds is SB3's bootstrap of time limits, and its advantages are those of
-        that alone. Advantages are linear in the rewards: so nobody has to know the value of the last observations, which
-        sb3-contrib's learners do not show to callbacks.
+        Unscored steps paid 0, so what the buffer holds is SB3's bootstrap of time limits, and its advantages are those
+        of that alone. Advantages are linear in the rewards (Schulman et al. 2016, "High-dimensional continuous control
+        using generalized advantage estimation", equation 16): so nobody has to know the value of the last observations,
+        which sb3-contrib's learners do not show to callbacks.
         """
         buffer, dones = self._learner.rollout_buffer, self.locals["dones"]
         ends = np.vstack([buffer.episode_starts[1:], dones])
@@ -172,7 +175,11 @@ class GAILCallback(BaseCallback):
         return replace(transitions, log_prob=log_prob(self._learner, transitions))
 
     def _log(self, metrics: dict[str, float | Array], rewards: Array) -> None:
-        metrics |= {"reward_mean": float(rewards.mean()), "reward_std": float(rewards.std()), "rewards": rewards.ravel()}
+        metrics |= {
+            "reward_mean": float(rewards.mean()),
+            "reward_std": float(rewards.std()),
+            "rewards": rewards.ravel(),
+        }
         for name, value in metrics.items():
             if isinstance(value, np.ndarray):
                 self.logger.record(f"gail/{name}", torch.as_tensor(value), exclude=TEXT_FORMATS)
@@ -196,8 +203,8 @@ class GAILCallback(BaseCallback):
 class _ReturnStatistics:
     """`VecNormalize`'s statistics of discounted returns, computed from the learned rewards.
 
-    While a rollout is collected `VecNormalize` sees only the zeros of unscored steps. They are taken out of its statistics
-    after each step, so that these are right whenever somebody saves them.
+    While a rollout is collected `VecNormalize` sees only the zeros of unscored steps. They are taken out of its
+    statistics after each step, so that these are right whenever somebody saves them.
     """
 
     def __init__(self, vec_normalize: VecNormalize) -> None:

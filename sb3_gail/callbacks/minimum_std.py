@@ -42,8 +42,8 @@ class MinimumStdCallback(BaseCallback):
         distribution = getattr(self.model.policy, "action_dist", None)
         if not isinstance(distribution, DiagGaussianDistribution):
             raise TypeError(
-                f"MinimumStdCallback needs a policy with Gaussian actions (an on-policy learner, Box actions, no gSDE), "
-                f"got {type(self.model).__name__} with {type(distribution).__name__}"
+                f"MinimumStdCallback needs a policy with Gaussian actions (an on-policy learner, Box actions, no "
+                f"gSDE), got {type(self.model).__name__} with {type(distribution).__name__}"
             )
 
     def _on_rollout_start(self) -> None:

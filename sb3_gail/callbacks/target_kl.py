@@ -36,7 +36,9 @@ class TargetKLCallback(BaseCallback):
 
     def _init_callback(self) -> None:
         if not hasattr(self.model, "target_kl"):
-            raise ValueError(f"TargetKLCallback needs a learner with a target_kl (TRPO, PPO), got {type(self.model).__name__}")
+            raise ValueError(
+                f"TargetKLCallback needs a learner with a target_kl (TRPO, PPO), got {type(self.model).__name__}"
+            )
 
     def _on_rollout_end(self) -> None:
         learner: Any = self.model

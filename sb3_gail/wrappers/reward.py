@@ -22,8 +22,8 @@ class GAILRewardWrapper(Monitor[Any, Any], RecordConstructorArgs):
     env = GAILRewardWrapper(gym.make("Hopper-v5"), discriminator)
     ```
 
-    The environment's own reward never reaches the learner: it is in `info["env_reward"]`, and the wrapper is a `Monitor` of
-    it, so that `info["episode"]`, `rollout/ep_rew_mean` and SB3's `EvalCallback` show true returns.
+    The environment's own reward never reaches the learner: it is in `info["env_reward"]`, and the wrapper is a
+    `Monitor` of it, so that `info["episode"]`, `rollout/ep_rew_mean` and SB3's `EvalCallback` show true returns.
 
     While a `GAILCallback` trains the adversary, it asks for unscored steps (`skip_scoring`): these pay 0 and put the
     transition into `info["transition"]`, and the callback rewards the whole rollout at once. Otherwise every step is
@@ -104,7 +104,8 @@ def check_adversary(adversary: object) -> None:
     """Raises a `TypeError` unless it is an `Adversary`."""
     if not isinstance(adversary, Adversary):
         raise TypeError(
-            f"adversary must be an Adversary such as Discriminator.from_demonstrations(...), got {type(adversary).__name__}"
+            f"adversary must be an Adversary such as Discriminator.from_demonstrations(...), got "
+            f"{type(adversary).__name__}"
         )
 
 

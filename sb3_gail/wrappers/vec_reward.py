@@ -24,8 +24,8 @@ class GAILRewardVecWrapper(VecMonitor):
     env = VecNormalize(env, norm_reward=False)  # VecNormalize belongs outside
     ```
 
-    As `GAILRewardWrapper`: environments' own rewards are in `info["env_reward"]`, `info["episode"]` is the true return, and
-    while a `GAILCallback` collects, steps pay 0 and their transitions are kept for it.
+    As `GAILRewardWrapper`: environments' own rewards are in `info["env_reward"]`, `info["episode"]` is the true return,
+    and while a `GAILCallback` collects, steps pay 0 and their transitions are kept for it.
 
     Args:
         venv: The environments; action and observation wrappers, and frame stacks, belong inside.
@@ -39,8 +39,8 @@ class GAILRewardVecWrapper(VecMonitor):
     def __init__(self, venv: VecEnv, adversary: Adversary) -> None:
         if not isinstance(venv, VecEnv):
             raise TypeError(
-                f"venv must be one of SB3's vectorised environments, got {type(venv).__name__}; around a single Gymnasium "
-                f"environment belongs GAILRewardWrapper"
+                f"venv must be one of SB3's vectorised environments, got {type(venv).__name__}; around a single "
+                f"Gymnasium environment belongs GAILRewardWrapper"
             )
         check_adversary(adversary)
         _check_inside(venv)
@@ -141,17 +141,19 @@ def _check_inside(venv: VecEnv) -> None:
     layer = venv
     while isinstance(layer, VecEnvWrapper):
         if isinstance(layer, GAILRewardVecWrapper):
-            raise ValueError("expected environments without GAILRewardVecWrapper, got some that have it; wrap them once")
+            raise ValueError(
+                "expected environments without GAILRewardVecWrapper, got some that have it; wrap them once"
+            )
         if isinstance(layer, VecNormalize):
             raise ValueError(
-                "expected raw observations, got VecNormalize inside the reward wrapper, whose statistics move away from "
-                "the demonstrations'; put it outside: VecNormalize(GAILRewardVecWrapper(venv, adversary))"
+                "expected raw observations, got VecNormalize inside the reward wrapper, whose statistics move away "
+                "from the demonstrations'; put it outside: VecNormalize(GAILRewardVecWrapper(venv, adversary))"
             )
         layer = layer.venv
     if any(venv.env_is_wrapped(GAILRewardWrapper)):
         raise ValueError("expected environments without GAILRewardWrapper, got some that have it; use one of the two")
     if any(venv.env_is_wrapped(gym.wrappers.NormalizeObservation)):
         raise ValueError(
-            "expected raw observations, got environments with NormalizeObservation inside, whose statistics move away from "
-            "the demonstrations'; use SB3's VecNormalize outside the reward wrapper"
+            "expected raw observations, got environments with NormalizeObservation inside, whose statistics move away "
+            "from the demonstrations'; use SB3's VecNormalize outside the reward wrapper"
         )
