@@ -24,9 +24,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from sb3_gail import Demonstrations
 from sb3_gail.adapters import pretrain_bc
 from sb3_gail.evaluation import evaluate
-from sb3_gail.learners import VecEnvKind, make_venv
-from sb3_gail.runs import make_model
-from sb3_gail.settings import TrainSettings
+from sb3_gail.runs.experiment import make_model
+from sb3_gail.runs.learners import VecEnvKind, make_venv
+from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.transitions import Array
 
 LAYOUTS: dict[str, tuple[VecEnvKind, int, int]] = {

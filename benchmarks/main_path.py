@@ -30,9 +30,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_gail import Discriminator
 from sb3_gail.data import shipped
 from sb3_gail.demonstrations import Demonstrations
-from sb3_gail.learners import make_venv
-from sb3_gail.runs import Point, Run, make_model, make_plain_model
-from sb3_gail.settings import TrainSettings
+from sb3_gail.runs import Point, Run
+from sb3_gail.runs.experiment import make_model, make_plain_model
+from sb3_gail.runs.learners import make_venv
+from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
 SEEDS = (0, 1, 2)

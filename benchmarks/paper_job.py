@@ -30,9 +30,10 @@ from sb3_gail.adapters import pretrain_bc
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import Evaluation, evaluate, random_evaluation
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.learners import make_venv
-from sb3_gail.runs import load_agent, make_plain_model, resume, train
-from sb3_gail.settings import RunSettings, TrainSettings, Value, write_settings
+from sb3_gail.runs import load_agent, resume, train
+from sb3_gail.runs.experiment import make_plain_model
+from sb3_gail.runs.learners import make_venv
+from sb3_gail.runs.settings import RunSettings, TrainSettings, Value, write_settings
 
 EVALUATIONS = 50
 """How many there are in a learning curve."""

@@ -51,7 +51,9 @@ from sb3_gail.adversaries import DiscriminatorConfig
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.learners import (
+from sb3_gail.runs import Point
+from sb3_gail.runs.experiment import load_demonstrations, make_model
+from sb3_gail.runs.learners import (
     falling_target_kl,
     imitating_policy,
     learner_class,
@@ -59,9 +61,8 @@ from sb3_gail.learners import (
     make_venv,
     rollout_settings,
 )
-from sb3_gail.runs import Point, load_demonstrations, make_model
+from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.schedules import value_at
-from sb3_gail.settings import TrainSettings
 
 Variant = Literal["ours", "ours-envpool", "imitation-ours", "imitation-published", "imitation-published-ppo"]
 

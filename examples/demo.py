@@ -12,10 +12,11 @@ from sb3_gail import Demonstrations
 from sb3_gail.adapters import pretrain_bc
 from sb3_gail.data import shipped
 from sb3_gail.evaluation import evaluate, random_evaluation
-from sb3_gail.learners import make_venv
-from sb3_gail.plots import plot_runs
-from sb3_gail.runs import load_demonstrations, make_plain_model, train
-from sb3_gail.settings import TrainSettings
+from sb3_gail.runs import train
+from sb3_gail.runs.experiment import load_demonstrations, make_plain_model
+from sb3_gail.runs.learners import make_venv
+from sb3_gail.runs.plots import plot_runs
+from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.tables import returns_table
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from sb3_gail import evaluation, runs
 from sb3_gail.data import shipped
 from sb3_gail.demonstrations import Demonstrations
-from sb3_gail.plots import plot_runs
-from sb3_gail.settings import ExpertSettings, TrainSettings
+from sb3_gail.runs.experiment import read_demonstrations
+from sb3_gail.runs.plots import plot_runs
+from sb3_gail.runs.settings import ExpertSettings, TrainSettings
 from sb3_gail.tables import returns_table
 
 Algorithm = Literal["trpo", "ppo", "a2c", "sac"]
@@ -72,7 +73,7 @@ def evaluate(
     venv = model.get_env()
     assert venv is not None  # load_agent gives the model one
     file = demonstrations or _demonstrations_of(agent, env)
-    demonstrated = None if file is None else runs.read_demonstrations(file)
+    demonstrated = None if file is None else read_demonstrations(file)
     played = evaluation.evaluate(model, venv, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
     table = returns_table(
         str(agent),

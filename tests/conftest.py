@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_run import SMALL
+
+from sb3_gail.runs import Run, TrainSettings, train
 
 # Forked workers cannot use the threads of the process that they come from.
 torch.set_num_threads(1)
@@ -24,3 +27,9 @@ def _same_random_numbers() -> None:
     """No test depends on those that ran before it."""
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  # which SB3 draws minibatches from
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run, for reading only."""
+    return train(TrainSettings(**SMALL, run_dir=tmp_path_factory.mktemp("runs") / "finished"))

@@ -19,7 +19,7 @@ import pytest
 from sb3_gail import Demonstrations
 from sb3_gail.data import shipped
 from sb3_gail.runs import Run
-from sb3_gail.settings import TrainSettings, write_settings
+from sb3_gail.runs.settings import TrainSettings, write_settings
 
 for needed in ("tyro", "matplotlib", "scipy", "paper_cells"):
     pytest.importorskip(needed)

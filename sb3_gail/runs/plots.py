@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sb3_gail.files import replacing
-from sb3_gail.runs import Run
+from sb3_gail.runs.folder import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ pytest.importorskip("matplotlib")
 import numpy as np
 from matplotlib.figure import Figure
 
-from sb3_gail.plots import plot_runs
-from sb3_gail.settings import ExpertSettings, TrainSettings, write_settings
+from sb3_gail.runs.plots import plot_runs
+from sb3_gail.runs.settings import ExpertSettings, TrainSettings, write_settings
 
 
 def made_up(folder: Path, returns: list[float], **settings: Any) -> Path:

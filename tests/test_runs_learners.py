@@ -16,9 +16,11 @@ from gymnasium.envs.registration import EnvSpec
 from sb3_contrib import TRPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from sb3_gail import Demonstrations, learners
+from sb3_gail import Demonstrations
 from sb3_gail.adapters import EnvPoolVecEnv
-from sb3_gail.learners import (
+from sb3_gail.runs import learners, load_agent, resume, train, train_expert
+from sb3_gail.runs.experiment import make_model
+from sb3_gail.runs.learners import (
     VecEnvKind,
     choose_n_envs,
     choose_vec_env,
@@ -27,8 +29,7 @@ from sb3_gail.learners import (
     make_venv,
     rollout_settings,
 )
-from sb3_gail.runs import load_agent, make_model, resume, train, train_expert
-from sb3_gail.settings import ExpertSettings, TrainSettings
+from sb3_gail.runs.settings import ExpertSettings, TrainSettings
 
 SMALL: dict[str, Any] = {
     "env": "Hopper-v5",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sb3_gail import DiscriminatorConfig
-from sb3_gail.settings import ExpertSettings, RunSettings, TrainSettings, read_settings, write_settings
+from sb3_gail.runs.settings import ExpertSettings, RunSettings, TrainSettings, read_settings, write_settings
 
 
 def written(folder: Path, settings: RunSettings) -> RunSettings:

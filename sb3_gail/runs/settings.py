@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.learners import ON_POLICY, VecEnvKind, learner_settings
-from sb3_gail.named_adversaries import AdversaryName, spelt_out
+from sb3_gail.runs.learners import ON_POLICY, VecEnvKind, learner_settings
+from sb3_gail.runs.named_adversaries import AdversaryName, spelt_out
 
 Value = int | float | bool | str
 """What a setting may be on the command line."""

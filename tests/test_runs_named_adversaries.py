@@ -12,9 +12,9 @@ from gymnasium import spaces
 
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship, LinearAdversary
-from sb3_gail.named_adversaries import adversary_settings, make_adversary, spelt_out
 from sb3_gail.runs import Run, train
-from sb3_gail.settings import TrainSettings
+from sb3_gail.runs.named_adversaries import adversary_settings, make_adversary, spelt_out
+from sb3_gail.runs.settings import TrainSettings
 
 
 def demonstrations(*terminated: bool) -> Demonstrations:

@@ -1,0 +1,185 @@
+"""What a run trains, made from its settings: environments, demonstrations, adversary and learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sb3_gail.callbacks import GAILCallback, TargetKLCallback
+from sb3_gail.checkpoint import load_checkpoint
+from sb3_gail.data import shipped
+from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.evaluation import random_evaluation
+from sb3_gail.runs.learners import (
+    ON_POLICY,
+    choose_n_envs,
+    choose_vec_env,
+    falling_target_kl,
+    imitating_policy,
+    is_normalised,
+    learner_class,
+    learner_settings,
+    make_learner,
+    make_venv,
+    rollout_settings,
+)
+from sb3_gail.runs.named_adversaries import adversary_settings, make_adversary
+from sb3_gail.runs.settings import ExpertSettings, RunSettings, TrainSettings
+from sb3_gail.wrappers import GAILRewardVecWrapper
+
+_Settings = TypeVar("_Settings", bound=RunSettings)
+
+
+def read_demonstrations(path: Path) -> Demonstrations:
+    """All demonstrations in a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a file of demonstrations, got {str(path)!r}; give the path of one, such as `sb3-gail record` "
+            f"writes"
+        )
+    return Demonstrations.load(path)
+
+
+def load_demonstrations(settings: TrainSettings) -> Demonstrations:
+    """The demonstrations that a run uses: the part, the subsample and the control that its settings say.
+
+    Raises:
+        OSError: If their file cannot be read.
+        ValueError: If none ship for the environment, the file holds something else, or fewer than `trajectories`.
+    """
+    demonstrations = read_demonstrations(settings.demonstrations or shipped(settings.env))
+    if settings.trajectories is not None:
+        if settings.trajectories > demonstrations.n_episodes:
+            raise ValueError(
+                f"trajectories must be at most {demonstrations.n_episodes}, the episodes that there are, got "
+                f"{settings.trajectories}"
+            )
+        demonstrations = demonstrations.take(settings.trajectories)
+    if settings.subsample > 1:
+        demonstrations = demonstrations.subsample(settings.subsample, seed=settings.seed)
+    if settings.shuffle_demonstrations:
+        demonstrations = demonstrations.shuffled(settings.seed)
+    return demonstrations
+
+
+def make_model(settings: TrainSettings) -> tuple[BaseAlgorithm, list[BaseCallback]]:
+    """A fresh learner on an environment that pays a fresh adversary's reward, and the callbacks to imitate with."""
+    experiment = Experiment(settings)
+    return experiment.make(), [experiment.callback, *experiment.settling]
+
+
+def make_plain_model(settings: RunSettings) -> BaseAlgorithm:
+    """A fresh learner on the same environments with their own reward, whatever there is to imitate."""
+    torch.set_num_threads(settings.threads)
+    settings = resolve_settings(settings)
+    return _make_model(settings, training_env(settings))
+
+
+class Experiment:
+    """What training needs, made from its settings.
+
+    Args:
+        settings: All there is to choose.
+
+    Attributes:
+        settings: The same, with what was chosen where they left it open.
+        callback: GAIL's, with the adversary and the demonstrations.
+        settling: Callbacks that let the learner come to rest at the expert.
+
+    Raises:
+        OSError: If the demonstrations cannot be read.
+        ValueError: If the demonstrations do not fit the environment, or a setting is wrong.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        torch.set_num_threads(settings.threads)
+        settings = resolve_settings(settings)
+        # Before the demonstrations: for an environment that does not exist, none are to be recorded.
+        venv = training_env(settings)
+        demonstrations = load_demonstrations(settings)
+        demonstrations.check_spaces(venv.observation_space, venv.action_space)
+        chosen = adversary_settings(
+            settings.adversary,
+            demonstrations.action_space,
+            settings.discriminator,
+            reaches_goal=partial(_reaches_goal, settings, demonstrations),
+        )
+        self.settings = settings = replace(settings, discriminator=chosen)
+        torch.manual_seed(settings.seed)
+        adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
+        self.callback = GAILCallback(adversary, demonstrations, replay_rollouts=settings.replay_rollouts)
+        self.settling = _settling(settings)
+        self._venv = GAILRewardVecWrapper(venv, adversary)
+
+    def make(self) -> BaseAlgorithm:
+        """The learner at the start."""
+        return _make_model(self.settings, self._venv, imitating_policy(self.callback.demonstrations))
+
+    def load(self, checkpoint: Path) -> BaseAlgorithm:
+        """The learner as it was."""
+        venv = _normalised(self.settings, self._venv)
+        return load_checkpoint(
+            checkpoint, learner_class(self.settings.algorithm), venv, self.callback, device=self.settings.device
+        )
+
+
+def _settling(settings: TrainSettings) -> list[BaseCallback]:
+    """What lets TRPO come to rest at the expert."""
+    if settings.algorithm != "trpo":
+        return []
+    target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
+    return [TargetKLCallback(falling_target_kl(target_kl))]
+
+
+def _make_model(settings: RunSettings, venv: VecEnv, defaults: Mapping[str, Any] | None = None) -> BaseAlgorithm:
+    chosen = {**(defaults or {}), **learner_settings(settings.algorithm, settings.learner)}
+    venv = _normalised(settings, venv)
+    return make_learner(settings.algorithm, venv, chosen, seed=settings.seed, device=settings.device)
+
+
+def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
+    """With observations normalised where that helps, and an expert's rewards, whose scale is the environment's."""
+    if settings.algorithm not in ON_POLICY or not is_normalised(venv.observation_space):
+        return venv
+    return VecNormalize(venv, norm_reward=isinstance(settings, ExpertSettings))
+
+
+def resolve_settings(settings: _Settings) -> _Settings:
+    """With what the environment decides where nothing is said."""
+    n_envs = _n_envs(settings)
+    learner = {**rollout_settings(settings.algorithm, n_envs), **settings.learner}
+    return replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env), n_envs=n_envs, learner=learner)
+
+
+def _n_envs(settings: RunSettings) -> int:
+    return choose_n_envs(settings.env, settings.n_envs, settings.vec_env)
+
+
+def training_env(settings: RunSettings) -> VecEnv:
+    """The copies of the environment to train on, with its own reward."""
+    return make_venv(settings.env, n_envs=_n_envs(settings), seed=settings.seed, vec_env=settings.vec_env)
+
+
+def evaluation_env(settings: RunSettings) -> VecEnv:
+    """As many copies as there are episodes to play, but no more than there are to train on."""
+    return training_env(replace(settings, n_envs=min(_n_envs(settings), settings.n_eval_episodes)))
+
+
+def _reaches_goal(settings: TrainSettings, demonstrations: Demonstrations) -> bool:
+    """Whether most of the expert's episodes terminate, and sooner than those of random actions: by success."""
+    if demonstrations.whole.terminated.mean() <= 0.5:
+        return False
+    return demonstrations.termination_rate > random_evaluation(evaluation_env(settings), n_episodes=20).termination_rate

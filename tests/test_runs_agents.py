@@ -1,0 +1,58 @@
+"""Trained agents from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sb3_contrib import TRPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_gail.runs import Run, load_agent, train_expert
+from sb3_gail.runs.settings import ExpertSettings
+
+
+def test_unfinished_run_gives_the_agent_of_its_checkpoint(run: Run, tmp_path: Path) -> None:
+    for name in ("settings.json", "checkpoint.zip"):
+        (tmp_path / name).write_bytes((run.path / name).read_bytes())
+    of_checkpoint, of_model = load_agent(tmp_path).policy.state_dict(), load_agent(run.path).policy.state_dict()
+    for name, parameter in of_model.items():
+        torch.testing.assert_close(of_checkpoint[name], parameter)
+
+
+def test_saved_model_needs_its_class_and_environment(run: Run) -> None:
+    agent = load_agent(run.model, env="CartPole-v1", algorithm="trpo")
+    assert agent.get_vec_normalize_env() is not None
+    with pytest.raises(ValueError, match="give env and algorithm, got 'CartPole-v1' and None"):
+        load_agent(run.model, env="CartPole-v1")
+    with pytest.raises(ValueError, match="expected a model of sac that SB3 saved"):
+        load_agent(run.model, env="CartPole-v1", algorithm="sac")
+
+
+def test_off_policy_expert_has_no_vec_normalize(tmp_path: Path) -> None:
+    run = train_expert(
+        ExpertSettings(env="Pendulum-v1", algorithm="sac", total_timesteps=256, run_dir=tmp_path / "run")
+    )
+    assert not (run.path / "vecnormalize.pkl").exists()
+    assert load_agent(run.path).get_vec_normalize_env() is None
+
+
+@pytest.mark.parametrize(
+    ("model", "statistics"),
+    [
+        ("best_model.zip", "best_vecnormalize.pkl"),
+        ("rl_model_96_steps.zip", "rl_model_vecnormalize_96_steps.pkl"),
+        ("agent.zip", "vecnormalize.pkl"),
+    ],
+)
+def test_saved_models_find_their_own_statistics(model: str, statistics: str, tmp_path: Path) -> None:
+    venv: Any = VecNormalize(make_vec_env("CartPole-v1"))
+    TRPO("MlpPolicy", venv, n_steps=128).save(tmp_path / model)
+    venv.save(str(tmp_path / "vecnormalize.pkl"))
+    venv.obs_rms.mean[:] = 7.0
+    venv.save(str(tmp_path / statistics))
+    found: Any = load_agent(tmp_path / model, env="CartPole-v1", algorithm="trpo").get_vec_normalize_env()
+    assert found.obs_rms.mean.tolist() == [7.0] * 4

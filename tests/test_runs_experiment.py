@@ -1,0 +1,47 @@
+"""What settings make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_run import SMALL
+
+from sb3_gail import Demonstrations
+from sb3_gail.callbacks import GAILCallback, TargetKLCallback
+from sb3_gail.data import shipped
+from sb3_gail.runs.experiment import load_demonstrations, make_model
+from sb3_gail.runs.settings import TrainSettings
+from sb3_gail.schedules import value_at
+
+
+def test_trajectories_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="trajectories must be at most 10, the episodes that there are, got 11"):
+        load_demonstrations(TrainSettings(trajectories=11))
+    assert load_demonstrations(TrainSettings(trajectories=10)).n_episodes == 10
+
+
+def test_settings_reach_what_they_are_about() -> None:
+    settings = TrainSettings(
+        **{**SMALL, "learner": {"n_steps": 32, "target_kl": 0.05}},
+        discriminator={"reward": "airl", "batch_size": 32},
+        replay_rollouts=3,
+    )
+    model, callbacks = make_model(settings)
+    gail = callbacks[0]
+    assert isinstance(gail, GAILCallback)
+    assert (model.n_steps, model.target_kl) == (32, 0.05)  # type: ignore[attr-defined]
+    assert (gail.adversary.config.reward, gail.adversary.config.batch_size) == ("airl", 32)  # type: ignore[attr-defined]
+    assert gail.replay.maxlen == 3
+    (settling,) = callbacks[1:]
+    assert isinstance(settling, TargetKLCallback)
+    assert [value_at(settling.target_kl, remaining) for remaining in (1.0, 0.0)] == pytest.approx([0.05, 0.0025])
+    whole = Demonstrations.load(shipped("CartPole-v1"))
+    assert gail.demonstrations.n_episodes == 2
+    assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)
+
+
+def test_control_has_other_pairs_and_the_same_score() -> None:
+    shuffled = load_demonstrations(TrainSettings(shuffle_demonstrations=True))
+    known = Demonstrations.load(shipped("CartPole-v1"))
+    assert shuffled.mean_return == known.mean_return
+    assert not np.array_equal(np.asarray(shuffled.whole.actions), np.asarray(known.whole.actions))
