@@ -52,7 +52,9 @@ from stable_baselines3.common.vec_env import (
 from torch import Tensor
 
 from sb3_gail import Demonstrations, Discriminator, Transitions
+from sb3_gail.adapters import EnvPoolVecEnv
 from sb3_gail.callbacks import GAILCallback
+from sb3_gail.data import shipped
 from sb3_gail.transitions import Array
 from sb3_gail.wrappers import GAILRewardVecWrapper, GAILRewardWrapper
 
@@ -715,6 +717,33 @@ def test_demonstrations_that_look_normalised_are_told(learner: str, n_steps: int
         with pytest.warns(UserWarning, match="normalised") as warned:
             model.learn(600, callback=GAILCallback(adversary, demonstrations))
     assert len(warned) == 1
+
+
+@pytest.mark.parametrize("around", ["each", "all", "envpool"])
+def test_demonstrations_of_another_task_are_told(around: str) -> None:
+    known = Demonstrations.load(shipped("CartPole-v1")).take(2).whole
+    demonstrations = Demonstrations.from_arrays(
+        known.observations,
+        known.actions,
+        lengths=known.lengths,
+        terminated=[True, True],
+        env_id="Balancing-v0",
+        action_space=spaces.Discrete(2),
+    )
+    adversary = ScriptedAdversary()
+    if around == "each":
+        venv: VecEnv = DummyVecEnv([lambda: GAILRewardWrapper(gym.make("CartPole-v1"), adversary)])
+    elif around == "all":
+        venv = GAILRewardVecWrapper(DummyVecEnv([lambda: gym.make("CartPole-v1")]), adversary)
+    else:
+        pytest.importorskip("envpool")
+        venv = GAILRewardVecWrapper(EnvPoolVecEnv("CartPole-v1", 1), adversary)
+    model = make_learner("PPO", normalised(venv))
+    with pytest.warns(UserWarning, match=r"Balancing-v0|time limit") as warned:
+        model.learn(1, callback=GAILCallback(adversary, demonstrations))
+    other, ends = (str(warning.message) for warning in warned)
+    assert "name the environment Balancing-v0, training is on CartPole-v1" in other
+    assert "do so at the environment's time limit of 500 steps" in ends
 
 
 class Grid(gym.Env[Any, Any]):

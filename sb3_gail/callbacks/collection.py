@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.vec_env import (
     VecEnv,
@@ -101,6 +102,13 @@ class _ChangesInterface(type):
 
 class _OutsideRewardWrapper(gym.Wrapper[Any, Any, Any, Any], metaclass=_ChangesInterface):
     pass
+
+
+def find_spec(venv: VecEnv) -> EnvSpec | None:
+    """The registration of the model's environment, if it has one and lives in this process."""
+    envs = getattr(venv.unwrapped, "envs", None)
+    spec: EnvSpec | None = getattr(envs[0] if envs else venv.unwrapped, "spec", None)
+    return spec
 
 
 def find_collection(venv: VecEnv, adversary: Adversary) -> Collection:

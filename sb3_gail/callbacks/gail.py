@@ -15,10 +15,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail.adversaries.base import Adversary
-from sb3_gail.callbacks.collection import Collection, find_collection
+from sb3_gail.callbacks.collection import Collection, find_collection, find_spec
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.likelihood import log_prob
 from sb3_gail.schedules import progress_remaining
+from sb3_gail.task_evidence import evidence_of_another_task
 from sb3_gail.transitions import Array, Transitions
 from sb3_gail.wrappers.reward import check_adversary
 
@@ -84,6 +85,7 @@ class GAILCallback(BaseCallback):
         self.demonstrations.check_spaces(*self._collection.spaces)
         self.adversary.check_spaces(*self._collection.spaces)
         self.adversary.use_discount(self.model.gamma)
+        self._compare_tasks()
         vec_normalize = self.model.get_vec_normalize_env()
         pays_normalised = vec_normalize is not None and vec_normalize.norm_reward
         self._return_statistics = _ReturnStatistics(vec_normalize) if vec_normalize and pays_normalised else None
@@ -185,6 +187,12 @@ class GAILCallback(BaseCallback):
                 self.logger.record(f"gail/{name}", torch.as_tensor(value), exclude=TEXT_FORMATS)
             else:
                 self.logger.record(f"gail/{name}", value)
+
+    def _compare_tasks(self) -> None:
+        """Warns if the demonstrations look like those of another task."""
+        spec = find_spec(self.training_env)
+        for evidence in [] if spec is None else evidence_of_another_task(self.demonstrations, spec):
+            warnings.warn(evidence, stacklevel=2)
 
     def _compare_units(self, rollout: Transitions) -> None:
         """Warns, once there are steps enough, if the demonstrations look normalised and the environment does not."""
