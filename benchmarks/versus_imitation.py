@@ -405,6 +405,8 @@ def main(
         n_eval_episodes: Deterministic episodes of an evaluation.
         results: Where the runs' results are, old ones and new ones.
     """
+    if not demonstrations.is_file():
+        sys.exit(f"there is no {demonstrations}: make it with record_experts.py, or give a file of yours")
     for seed in seeds:
         for variant in variants:
             settings = Settings(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,26 +56,16 @@ def first_cells(page: Path) -> list[str]:
     return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
 
 
-@pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The names and the file that a page may take for granted."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(shipped("CartPole-v1"), "hopper.npz")
-    demonstrations = Demonstrations.load("hopper.npz").take(2)
-    discriminator = Discriminator.from_demonstrations(demonstrations)
-    env = GAILRewardWrapper(gym.make("CartPole-v1"), discriminator)
-    names: dict[str, Any] = {"np": np, "gym": gym, "Demonstrations": Demonstrations, "Discriminator": Discriminator}
-    names |= {"demonstrations": demonstrations, "discriminator": discriminator, "env": env}
-    return names | {"model": TRPO("MlpPolicy", env, n_steps=128)}
-
-
 @pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
 @pytest.mark.parametrize("page", [page for page in PAGES if any(run for _, run in blocks(page, "python"))], ids=page_id)
-def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, known: dict[str, Any]) -> None:
+def test_the_code_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     code = "\n".join(block for block, run in blocks(page, "python") if run)
     for pattern, small in SMALL:
         code = re.sub(pattern, small, code)
-    exec(compile(code, page.name, "exec"), known)
+    exec(compile(code, page.name, "exec"), {})
 
 
 def test_most_of_the_readme_runs() -> None:
