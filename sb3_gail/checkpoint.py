@@ -96,7 +96,9 @@ def load_checkpoint(
         ) from error
     with archive:
         if archive.comment != _FORMAT.encode():
-            raise ValueError(f"expected a file of format {_FORMAT!r}, got another: {path}")
+            is_model = "_stable_baselines3_version" in archive.namelist()
+            got = f"a model that SB3 saved, which {algorithm.__name__}.load reads" if is_model else "another"
+            raise ValueError(f"expected a file of format {_FORMAT!r}, got {got}: {path}")
         broken = archive.testzip()
         if broken is not None:
             raise ValueError(f"expected a whole checkpoint, got a file whose {broken!r} was altered: {path}")

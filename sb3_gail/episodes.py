@@ -169,6 +169,13 @@ class Episodes:
         columns = {**_named(self.observations), "actions": self.actions}
         return columns if self.rewards is None else {**columns, "rewards": self.rewards}
 
+    def _advice_on_rows(self, array: Array) -> str:
+        if array.ndim > 1 and len(array) == len(self):
+            return ": lay the episodes end to end (numpy.concatenate)"
+        if self.actions.shape[:1] == (self.n_steps - len(self),):
+            return ": lengths count actions, of which an episode has one less than observations"
+        return ""
+
     def _check_lengths(self) -> None:
         n, steps = len(self), self.n_steps
         if n == 0:
@@ -185,7 +192,7 @@ class Episodes:
                 rows = "sum(T_i + 1), each episode's last observation included" if is_observations else "sum(T_i)"
                 raise ValueError(
                     f"{name}: expected {expected} rows ({rows}) as the lengths of {n} episodes add up to, "
-                    f"got the shape {array.shape}"
+                    f"got the shape {array.shape}{self._advice_on_rows(array)}"
                 )
         for name, ends in (("terminated", self.terminated), ("truncated", self.truncated)):
             if ends.shape != (n,):

@@ -19,7 +19,7 @@ HELD_OUT_SEED = 1_000_000
 """Where evaluation's seeds begin: far from the small ones that policies train on and that experts are recorded on."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """What whole episodes returned.
 
@@ -32,6 +32,9 @@ class Evaluation:
     returns: Array
     lengths: Array
     terminated: Array
+
+    def __repr__(self) -> str:
+        return f"Evaluation({len(self.returns)} episodes, return {self.mean_return:.6g} ± {self.std_return:.6g})"
 
     @property
     def mean_return(self) -> float:

@@ -158,7 +158,11 @@ def _check_shape(name: str, shape: tuple[int, ...], space: Space[Any]) -> None:
     if shape == expected:
         return
     advice = "use demonstrations of this environment, with the same wrappers"
-    if expected is not None and len(shape) == 3 and sorted(shape) == sorted(expected):
+    if expected == (*shape, 1):
+        advice = f"these lack the last axis: give {name}[..., None]"
+    elif shape == (*(expected or ()), 1):
+        advice = f"these have one axis more: give {name}[..., 0]"
+    elif expected is not None and len(shape) == 3 and sorted(shape) == sorted(expected):
         advice = "these look like the same images with the channels elsewhere: move the axis (numpy.moveaxis)"
     raise ValueError(f"{name}: expected the shape {expected} of {space}, got {shape}: {advice}")
 

@@ -95,6 +95,14 @@ def test_a_resumed_run_counts_from_where_it_stopped(tmp_path: Path) -> None:
     assert saved(path) == (48, 4)
 
 
+def test_it_needs_gail_beside_it(tmp_path: Path) -> None:
+    with run() as (model, gail):
+        saving = ImitationCheckpointCallback(gail, tmp_path / "run.zip", save_freq=1)
+        with pytest.raises(ValueError, match=r"give learn\(\) both, \[gail, this\]"):
+            model.learn(12, callback=saving)
+        assert model.num_timesteps == 0
+
+
 @pytest.mark.parametrize("save_freq", [0, -5])
 def test_a_frequency_must_be_positive(save_freq: int, tmp_path: Path) -> None:
     gail = GAILCallback(ScriptedAdversary(), demonstrations_of(Scripted()))

@@ -39,6 +39,7 @@ def test_train_draws_the_curve_and_prints_the_result(tmp_path: Path, capsys: pyt
     main(["train", *SMALL, "--run-dir", str(tmp_path / "run"), "--discriminator", "reward", "airl", "--pretrain"])
     printed = capsys.readouterr().out
     assert "gail with reward airl\n" in printed
+    assert f"goes on by: sb3-gail train --resume {tmp_path / 'run'}\n" in printed
     assert (tmp_path / "run" / "curve.png").read_bytes().startswith(PNG)
     assert f"Learning curve: {tmp_path / 'run' / 'curve.png'}" in printed
     assert f"{tmp_path / 'run'}: 1024 steps, return " in printed

@@ -123,6 +123,8 @@ def with_value(array: Any, row: Any, value: float) -> Any:
         ({"lengths": [2, 3]}, r"observations: expected 7 rows \(sum\(T_i \+ 1\).*got the shape \(9, 2\)"),
         ({"observations": OBSERVATIONS[:6]}, r"expected 9 rows .*last observation included.*got the shape \(6, 2\)"),
         ({"actions": ACTIONS[:5]}, r"actions: expected 6 rows \(sum\(T_i\)\).*got the shape \(5,\)"),
+        ({"observations": OBSERVATIONS.reshape(3, 3, 2)}, r"got the shape \(3, 3, 2\): lay the episodes end to end"),
+        ({"lengths": [3, 4, 2]}, r"got the shape \(9, 2\): lengths count actions, of which an episode has one less"),
         ({"actions": 3}, r"actions: expected 6 rows .*got the shape \(\)"),
         ({"rewards": REWARDS[:, None]}, r"rewards: expected 6 rows .*got the shape \(6, 1\)"),
         ({"terminated": [True]}, r"terminated: expected one value for each of the 3 episodes, got the shape \(1,\)"),

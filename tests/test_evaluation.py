@@ -144,5 +144,6 @@ def test_errors() -> None:
 
 def test_statistics_of_an_evaluation() -> None:
     result = Evaluation(returns=np.array([1.0, 3.0]), lengths=np.array([2, 4]), terminated=np.array([True, True]))
+    assert repr(result) == "Evaluation(2 episodes, return 2 ± 1)"
     assert (result.mean_return, result.std_return, result.mean_length) == (2.0, 1.0, 3.0)
     assert result.termination_rate == pytest.approx(1 / 3)

@@ -26,7 +26,9 @@ def test_unfinished_run_gives_the_agent_of_its_checkpoint(run: Run, tmp_path: Pa
 def test_saved_model_needs_its_class_and_environment(run: Run) -> None:
     agent = load_agent(run.model, env="CartPole-v1", algorithm="trpo")
     assert agent.get_vec_normalize_env() is not None
-    with pytest.raises(ValueError, match="give env and algorithm, got 'CartPole-v1' and None"):
+    with pytest.raises(
+        ValueError, match=r"give env and algorithm \(--env and --algorithm\), got 'CartPole-v1' and None"
+    ):
         load_agent(run.model, env="CartPole-v1")
     with pytest.raises(ValueError, match="expected a model of sac that SB3 saved"):
         load_agent(run.model, env="CartPole-v1", algorithm="sac")

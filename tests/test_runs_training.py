@@ -45,9 +45,10 @@ def test_evaluation_is_that_of_the_saved_model(run: Run) -> None:
     np.testing.assert_array_equal(evaluate(model, venv, n_episodes=1).returns, final["returns"][:1])
 
 
-def test_finished_run_stays_as_it_is(run: Run) -> None:
+def test_finished_run_stays_as_it_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = run.model.stat().st_mtime_ns
-    assert resume(run.path).evaluation == run.evaluation
+    assert resume(run.path, progress=True).evaluation == run.evaluation
+    assert capsys.readouterr().out == f"The run in {run.path} has ended already\n"
     assert run.model.stat().st_mtime_ns == before
 
 

@@ -116,7 +116,8 @@ BOX = spaces.Box(-1, 1, (3,), np.float64)
     [
         (np.zeros((5, 2), np.float32), BOX, r"expected the shape \(3,\) of .*, got \(2,\)"),
         (np.zeros((5, 3, 4, 5), np.uint8), IMAGE, r"\(4, 5, 3\).*\(3, 4, 5\): .*channels elsewhere"),
-        (np.zeros((5, 1), np.int64), spaces.Discrete(2), r"expected the shape \(\).*got \(1,\)"),
+        (np.zeros((5, 1), np.int64), spaces.Discrete(2), r"expected the shape \(\).*got \(1,\): .*\[\.\.\., 0\]"),
+        (np.zeros(5), spaces.Box(-1, 1, (1,)), r"expected the shape \(1,\).*got \(\): .*\[\.\.\., None\]"),
         (np.zeros((5, 4, 5, 3), np.float32), IMAGE, r"expected integer numbers, .*got float32"),
         (np.zeros((5, 3), np.uint8), BOX, r"expected float numbers, .*got uint8"),
         (np.full((5, 4, 5, 3), 256), IMAGE, r"from 0 to 255, .*got 256 at row 0, index \(0, 0, 0\)"),

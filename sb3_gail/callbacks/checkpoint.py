@@ -27,7 +27,7 @@ class ImitationCheckpointCallback(BaseCallback):
         verbose: As SB3's.
 
     Raises:
-        ValueError: If `save_freq` is not positive.
+        ValueError: If `save_freq` is not positive; at the start of training, if `gail` is not among its callbacks.
     """
 
     def __init__(self, gail: GAILCallback, path: str | Path, *, save_freq: int, verbose: int = 0) -> None:
@@ -40,6 +40,10 @@ class ImitationCheckpointCallback(BaseCallback):
         self._saved_at = 0
 
     def _on_training_start(self) -> None:
+        if getattr(self.gail, "model", None) is not self.model:
+            raise ValueError(
+                "expected a GAILCallback that trains beside it, got another: give learn() both, [gail, this]"
+            )
         self._saved_at = self.model.num_timesteps
 
     def _on_rollout_start(self) -> None:

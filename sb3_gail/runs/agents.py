@@ -33,7 +33,8 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
     if path.is_file():
         if env is None or algorithm is None:
             raise ValueError(
-                f"a saved model does not say what it is: give env and algorithm, got {env!r} and {algorithm!r}"
+                f"a saved model does not say what it is: give env and algorithm (--env and --algorithm), got "
+                f"{env!r} and {algorithm!r}"
             )
         return _load_model(path, algorithm, make_venv(env, n_envs=1, seed=0))
     run = Run(path)

@@ -74,6 +74,8 @@ def resume(path: str | Path, *, progress: bool = False) -> Run:
     if not isinstance(run.settings, TrainSettings):
         raise ValueError(f"expected a run of `sb3-gail train`, got an expert's: {run.path}; train it again")
     if run.model.is_file():
+        if progress:
+            print(f"The run in {run.path} has ended already")
         return run
     experiment = Experiment(run.settings)
     model = experiment.load(run.checkpoint) if run.checkpoint.is_file() else experiment.make()
@@ -125,6 +127,8 @@ def _train(run: Run, experiment: Experiment, model: BaseAlgorithm, progress: boo
     ]
     if settings.wandb_project is not None:
         callbacks.append(_wandb_callback(run, gail, settings.wandb_project))
+    if progress:
+        print(f"Whenever it stops, it goes on by: sb3-gail train --resume {run.path}")
     _learn(run, model, callbacks, progress)
     gail.adversary.save(run.path / "discriminator.pt")
     _finish(run, model, baselines)
