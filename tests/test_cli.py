@@ -15,6 +15,8 @@ import pytest
 pytest.importorskip("tyro")
 pytest.importorskip("matplotlib")
 
+from small_run import kill_at_first_checkpoint
+
 from sb3_gail import Demonstrations
 from sb3_gail.cli import main
 from sb3_gail.runs import Run
@@ -55,11 +57,7 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     options = [*SMALL, "--total-timesteps", "5000", "--run-dir", str(folder)]
     code = f"from sb3_gail.cli import main; main({['train', *options]!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while not (folder / "checkpoint.zip").is_file() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    kill_at_first_checkpoint(code, folder)
     main(["train", "--resume", str(folder)])
     assert Run(folder).evaluation["timesteps"] == 5120
 

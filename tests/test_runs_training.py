@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small_run import SMALL, STEPS
+from small_run import SMALL, STEPS, kill_at_first_checkpoint
 
 from sb3_gail import Demonstrations
 from sb3_gail.data import shipped
@@ -62,11 +58,7 @@ def test_killed_run_goes_on_to_the_same_end(algorithm: str, learner: dict[str, i
     settings = {**SMALL, "total_timesteps": 5000, "algorithm": algorithm, "learner": learner}
     imports = "from pathlib import Path; from sb3_gail.runs import TrainSettings, train"
     code = f"{imports}; train(TrainSettings(**{settings!r}, run_dir=Path({str(folder)!r})))"
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while not (folder / "checkpoint.zip").is_file() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    kill_at_first_checkpoint(code, folder)
     assert Run(folder).curve()[-1].timesteps < 4000
     assert not Run(folder).model.exists()
 
