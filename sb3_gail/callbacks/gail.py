@@ -191,7 +191,9 @@ class GAILCallback(BaseCallback):
     def _compare_tasks(self) -> None:
         """Warns if the demonstrations look like those of another task."""
         spec = find_spec(self.training_env)
-        for evidence in [] if spec is None else evidence_of_another_task(self.demonstrations, spec):
+        if spec is None:
+            return
+        for evidence in evidence_of_another_task(self.demonstrations, spec):
             warnings.warn(evidence, stacklevel=2)
 
     def _compare_units(self, rollout: Transitions) -> None:
