@@ -229,7 +229,7 @@ def _our_trainer(settings: Settings, venv: VecEnv) -> tuple[BaseAlgorithm, Any, 
     from sb3_gail.adversaries.networks import ACTIVATIONS
 
     algorithm = settings.ours.algorithm
-    ours = learner_settings(algorithm, rollout_settings(algorithm, settings.n_envs))
+    ours = learner_settings(algorithm, rollout_settings(algorithm, settings.n_envs, venv.observation_space))
     overrides: dict[str, Any] = settings.ours.discriminator
     config = DiscriminatorConfig(**overrides)
     policy_kwargs = {

@@ -14,12 +14,13 @@ import pytest
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from sb3_contrib import TRPO
+from spaces_env import SpacesEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_gail import Demonstrations
 from sb3_gail.adapters import EnvPoolVecEnv
 from sb3_gail.runs import learners, load_agent, resume, train, train_expert
-from sb3_gail.runs.experiment import make_model
+from sb3_gail.runs.experiment import make_model, make_plain_model
 from sb3_gail.runs.learners import (
     VecEnvKind,
     choose_n_envs,
@@ -61,14 +62,44 @@ def test_copies_follow_from_the_actions(env: str, n_envs: int) -> None:
     assert choose_n_envs(env, 5) == 5
 
 
+def box(*shape: int) -> spaces.Box:
+    return spaces.Box(-1, 1, shape)
+
+
 @pytest.mark.parametrize(("algorithm", "n_envs", "n_steps"), [("trpo", 32, 64), ("ppo", 8, 256), ("trpo", 4096, 1)])
 def test_copies_share_a_rollout(algorithm: str, n_envs: int, n_steps: int) -> None:
-    assert rollout_settings(algorithm, n_envs) == {"n_steps": n_steps}
+    assert rollout_settings(algorithm, n_envs, box(3)) == {"n_steps": n_steps}
+
+
+@pytest.mark.parametrize(
+    ("space", "n_steps"),
+    [
+        (box(200), 64),
+        (box(201), 512),
+        (box(20, 20), 512),
+        (spaces.Box(0, 255, (64, 64, 3), np.uint8), 64),
+        (spaces.Dict({"state": box(201)}), 64),
+    ],
+    ids=["short", "long", "matrix", "image", "dict"],
+)
+def test_a_rollout_is_longer_where_observations_are_long_vectors(space: spaces.Space[Any], n_steps: int) -> None:
+    assert rollout_settings("trpo", 32, space) == {"n_steps": n_steps}
+
+
+@pytest.mark.parametrize(("overrides", "n_steps"), [({}, 512), ({"n_steps": 64}, 64)])
+def test_a_learner_gets_the_rollouts_of_its_environment(
+    overrides: dict[str, Any], n_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = EnvSpec("Long-v0", entry_point=lambda **_: SpacesEnv(box(348), box(2)))
+    monkeypatch.setitem(gym.registry, "Long-v0", spec)
+    model = make_plain_model(ExpertSettings(env="Long-v0", learner=overrides))
+    assert isinstance(model, TRPO)
+    assert model.n_steps == n_steps
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "sac"])
 def test_only_learners_from_long_rollouts_share_one(algorithm: str) -> None:
-    assert rollout_settings(algorithm, 8) == {}
+    assert rollout_settings(algorithm, 8, box(3)) == {}
 
 
 def test_overrides_are_checked() -> None:

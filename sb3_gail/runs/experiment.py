@@ -160,7 +160,9 @@ def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
 def resolve_settings(settings: _Settings) -> _Settings:
     """With what the environment decides where nothing is said."""
     n_envs = _n_envs(settings)
-    learner = {**rollout_settings(settings.algorithm, n_envs), **settings.learner}
+    one = make_venv(settings.env, n_envs=1, seed=0, vec_env=settings.vec_env)
+    one.close()
+    learner = {**rollout_settings(settings.algorithm, n_envs, one.observation_space), **settings.learner}
     return replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env), n_envs=n_envs, learner=learner)
 
 

@@ -77,6 +77,12 @@ ON_POLICY = ("trpo", "ppo", "a2c")
 ROLLOUT = 2048
 """Steps in a rollout of TRPO and PPO, of all copies of the environment together."""
 
+LONG_ROLLOUT = 16_384
+"""The same where observations are long vectors: a policy with so many weights needs more steps to see where to go."""
+
+LONG_OBSERVATION = 200
+"""Vectors with more numbers than this are long."""
+
 FINAL_TARGET_KL = 0.05
 """The share of its first `target_kl` that TRPO ends with when it imitates."""
 
@@ -115,12 +121,15 @@ def learner_settings(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, 
     return {**asdict(_LEARNERS[algorithm][1]), **overrides}
 
 
-def rollout_settings(algorithm: str, n_envs: int) -> dict[str, int]:
+def rollout_settings(algorithm: str, n_envs: int, observation_space: gym.Space[Any]) -> dict[str, int]:
     """The `n_steps` with which so many copies of an environment fill a rollout of a named algorithm.
 
     None for A2C, which learns from a few steps at a time, and SAC, which has no rollouts.
     """
-    return {"n_steps": max(1, ROLLOUT // n_envs)} if algorithm in ("trpo", "ppo") else {}
+    if algorithm not in ("trpo", "ppo"):
+        return {}
+    is_long = is_normalised(observation_space) and spaces.flatdim(observation_space) > LONG_OBSERVATION
+    return {"n_steps": max(1, (LONG_ROLLOUT if is_long else ROLLOUT) // n_envs)}
 
 
 def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, seed: int, device: str) -> BaseAlgorithm:
