@@ -32,6 +32,7 @@ VARIANTS = {
     "defaults": Variant("the defaults"),
     "penalty-1": _discriminator("gradient penalty of weight 1 towards norm 1", gradient_penalty=1.0, gradient_norm=1.0),
     "penalty-strong": _discriminator("gradient penalty of weight 1", gradient_penalty=1.0),
+    "penalty-0.3": _discriminator("gradient penalty of weight 0.3", gradient_penalty=0.3),
     "no-penalty": _discriminator("no gradient penalty", gradient_penalty=0.0),
     "spectral-norm": _discriminator("spectral norm instead of the penalty", gradient_penalty=0.0, spectral_norm=True),
     "airl-reward": _discriminator("reward `airl`", reward="airl"),
