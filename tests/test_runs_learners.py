@@ -20,10 +20,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from sb3_gail import Demonstrations
 from sb3_gail.adapters import EnvPoolVecEnv
 from sb3_gail.runs import learners, load_agent, resume, train, train_expert
-from sb3_gail.runs.experiment import make_model, make_plain_model
+from sb3_gail.runs.experiment import make_model, make_plain_model, resolve_settings
 from sb3_gail.runs.learners import (
     VecEnvKind,
-    choose_n_envs,
     choose_vec_env,
     imitating_policy,
     learner_settings,
@@ -58,8 +57,8 @@ def unwrapped(venv: VecEnv | None) -> VecEnv:
 
 @pytest.mark.parametrize(("env", "n_envs"), [("Pendulum-v1", 32), ("CartPole-v1", 8)])
 def test_copies_follow_from_the_actions(env: str, n_envs: int) -> None:
-    assert choose_n_envs(env, None) == n_envs
-    assert choose_n_envs(env, 5) == 5
+    assert resolve_settings(ExpertSettings(env=env)).n_envs == n_envs
+    assert resolve_settings(ExpertSettings(env=env, n_envs=5)).n_envs == 5
 
 
 def box(*shape: int) -> spaces.Box:

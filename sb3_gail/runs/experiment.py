@@ -159,15 +159,21 @@ def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
 
 def resolve_settings(settings: _Settings) -> _Settings:
     """With what the environment decides where nothing is said."""
-    n_envs = _n_envs(settings)
-    one = make_venv(settings.env, n_envs=1, seed=0, vec_env=settings.vec_env)
-    one.close()
+    one = _one_copy(settings)
+    n_envs = settings.n_envs or choose_n_envs(one.action_space)
     learner = {**rollout_settings(settings.algorithm, n_envs, one.observation_space), **settings.learner}
     return replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env), n_envs=n_envs, learner=learner)
 
 
 def _n_envs(settings: RunSettings) -> int:
-    return choose_n_envs(settings.env, settings.n_envs, settings.vec_env)
+    return settings.n_envs or choose_n_envs(_one_copy(settings).action_space)
+
+
+def _one_copy(settings: RunSettings) -> VecEnv:
+    """The environment, closed again: for its spaces."""
+    venv = training_env(replace(settings, n_envs=1))
+    venv.close()
+    return venv
 
 
 def training_env(settings: RunSettings) -> VecEnv:

@@ -187,17 +187,13 @@ def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dumm
     return vec_env
 
 
-def choose_n_envs(env_id: str, n_envs: int | None, vec_env: VecEnvKind = "dummy") -> int:
+def choose_n_envs(action_space: gym.Space[Any]) -> int:
     """How many copies of an environment to run if nothing is said: 32, but 8 if its actions are discrete.
 
     Many are fast. Few fill a rollout with longer stretches of each episode. Where episodes are equally long, as
     MountainCar's are until it first succeeds, copies stay in step, and a short stretch shows only one part of them.
     """
-    if n_envs is not None:
-        return n_envs
-    venv = make_venv(env_id, n_envs=1, seed=0, vec_env=vec_env)
-    venv.close()
-    return 32 if isinstance(venv.action_space, spaces.Box) else 8
+    return 32 if isinstance(action_space, spaces.Box) else 8
 
 
 def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dummy") -> VecEnv:
