@@ -42,7 +42,8 @@ def main(
     """Returns the mean true return of the trained agent."""
     torch.set_num_threads(1)
 
-    # Their trajectories: here made of our demonstrations, elsewhere from imitation.data.rollout or serialize.load.
+    # Their trajectories: here made of our demonstrations, elsewhere from imitation.data.rollout (exclude_infos=False:
+    # the infos say which episodes a time limit ended) or serialize.load.
     trajectories = to_imitation_trajectories(Demonstrations.load(shipped(env_id)))
     print(f"{len(trajectories)} x {type(trajectories[0]).__name__}, the first with {len(trajectories[0])} steps")
 

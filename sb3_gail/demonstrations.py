@@ -204,14 +204,17 @@ class Demonstrations:
         """The first n episodes.
 
         Raises:
-            ValueError: If there are fewer, or n is less than 1.
+            ValueError: If there are fewer, n is less than 1, or no transition of theirs is kept.
             TypeError: If n is no integer.
         """
         _check_integer("n", n)
         if not 1 <= n <= self.n_episodes:
             raise ValueError(f"n: expected 1 to {self.n_episodes}, the number of episodes, got {n}")
         whole = self.whole.first(n)
-        return replace(self, whole=whole, kept=self.kept[self.kept < whole.n_steps])
+        kept = self.kept[self.kept < whole.n_steps]
+        if not len(kept):
+            raise ValueError(f"n: expected episodes of which transitions are kept, got {n} without any; take more")
+        return replace(self, whole=whole, kept=kept)
 
     def subsample(self, every: int, seed: int | None = 0) -> Self:
         """Keeps every k-th transition of each episode, from a random offset, as the paper does.
@@ -453,8 +456,8 @@ def check_demonstrations(demonstrations: object) -> None:
 def _spaces_of_id(env_id: str) -> tuple[Space[Any] | None, Space[Any] | None]:
     try:
         env = gym.make(env_id)
-    except (gym.error.Error, ImportError):
-        return None, None  # not installed here: whoever needs the space learns so from `infer_space`
+    except (gym.error.Error, ImportError, TypeError):  # the last of one that needs arguments
+        return None, None  # it cannot be made here: whoever needs the space learns so from `infer_space`
     try:
         return env.observation_space, env.action_space
     finally:
@@ -496,7 +499,7 @@ def _check_kept(kept: Array, whole: Episodes) -> npt.NDArray[np.intp]:
 
 
 def _mean_return(value: Array) -> float:
-    if value.ndim or value.dtype.kind != "f" or not np.isfinite(value):
+    if value.ndim or value.dtype.kind not in "iuf" or not np.isfinite(value):
         raise ValueError(f"mean_return: expected one finite number, got {value}")
     return float(value)
 

@@ -118,8 +118,8 @@ class Episodes:
             map_observations(_end_to_end, *(part.observations for part in parts)),
             _end_to_end(*(part.actions for part in parts)),
             lengths=[len(part) for part in parts],
-            terminated=[bool(part.terminated) for part in parts],
-            truncated=[bool(part.truncated) for part in parts],
+            terminated=[_flag(f"episode {i}, terminated", part.terminated) for i, part in enumerate(parts)],
+            truncated=[_flag(f"episode {i}, truncated", part.truncated) for i, part in enumerate(parts)],
             rewards=None if unrewarded else np.concatenate([np.asarray(part.rewards) for part in parts]),
         )
 
@@ -249,6 +249,14 @@ def _as_episode(i: int, episode: Any) -> Episode:
     return episode
 
 
+def _flag(name: str, value: Any) -> bool:
+    """How an episode ended; a list of each step's flags would be true whatever it holds."""
+    flag = np.asarray(value)
+    if flag.dtype != np.bool_ or flag.ndim:
+        raise ValueError(f"{name}: expected one bool, how its last step ended, got {value!r}")
+    return bool(flag)
+
+
 def _check_like_first(i: int, episode: Episode, first: Episode) -> None:
     steps = len(episode)
     parts, expected = _named(episode.observations), _named(first.observations)
@@ -260,6 +268,10 @@ def _check_like_first(i: int, episode: Episode, first: Episode) -> None:
                 f"episode {i}, {name}: expected {steps + 1} rows for {steps} actions, the one after the last step "
                 f"included, got {len(rows)}"
             )
+    if episode.rewards is not None and np.shape(episode.rewards) != (steps,):
+        raise ValueError(
+            f"episode {i}, rewards: expected one for each of {steps} actions, got the shape {np.shape(episode.rewards)}"
+        )
     parts, expected = {**parts, "actions": episode.actions}, {**expected, "actions": first.actions}
     for name, rows in parts.items():
         if np.shape(rows)[1:] != np.shape(expected[name])[1:]:

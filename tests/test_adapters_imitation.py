@@ -146,6 +146,18 @@ def test_imitations_own_rollouts_are_read(imitation: Any) -> None:
     assert demonstrations.whole.terminated.all()
 
 
+def test_without_infos_the_environments_time_limit_tells_which_episodes_were_cut(imitation: Any) -> None:
+    trajectories = [
+        imitation.types.Trajectory(obs=np.zeros((n + 1, 4)), acts=np.zeros(n, int), infos=None, terminal=True)
+        for n in (500, 30)
+    ]
+    known = from_imitation_trajectories(trajectories, env_id="CartPole-v1")
+    np.testing.assert_array_equal(known.whole.terminated, [False, True])
+    with pytest.warns(UserWarning, match="2 of 2 trajectories are terminal and have no infos"):
+        unknown = from_imitation_trajectories(trajectories, action_space=spaces.Discrete(2))
+    np.testing.assert_array_equal(unknown.whole.terminated, [True, True])
+
+
 def test_subsampled_demonstrations_are_no_trajectories(imitation: Any) -> None:
     with pytest.raises(ValueError, match="use to_imitation_transitions"):
         to_imitation_trajectories(demonstrations_of(VECTOR, BOX).subsample(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,7 @@ def test_shuffling_leaves_the_marginals_alone() -> None:
         (lambda d: d.take(0), ValueError, "expected 1 to 4, the number of episodes, got 0"),
         (lambda d: d.take(5), ValueError, "expected 1 to 4, the number of episodes, got 5"),
         (lambda d: d.take(2.0), TypeError, "n: expected an integer, got 2.0"),
+        (lambda d: replace(d, kept=np.array([47])).take(3), ValueError, "n: expected episodes of .* got 3 without any"),
         (lambda d: d.subsample(0), ValueError, "every: expected at least 1, got 0"),
         (lambda d: d.subsample("20"), TypeError, "every: expected an integer, got '20'"),
     ],

@@ -174,6 +174,9 @@ def episode(steps: int = 2, **changes: Any) -> Episode:
         (episode(actions=np.zeros((2, 1), int)), r"episode 1, actions: .*shape \(\) .*got \(1,\)"),
         (episode(observations={"a": np.zeros(3)}), r"episode 1: expected \['observations'\] .*got \[.*'a'"),
         (episode(rewards=None), "in all episodes or in none, got none in episode 1"),
+        (episode(rewards=np.zeros(3)), r"episode 1, rewards: expected one for each of 2 actions, got the shape \(3,\)"),
+        (episode(terminated=[False, True]), r"episode 1, terminated: expected one bool, .*got \[False, True\]"),
+        (episode(truncated="False"), "episode 1, truncated: expected one bool, .*got 'False'"),
         ({"observations": np.zeros((3, 2))}, r"episode 1: expected the keys .*got \['observations'\]"),
     ],
 )

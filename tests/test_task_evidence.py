@@ -50,8 +50,9 @@ def test_another_name_is_another_task() -> None:
         (
             [LIMIT, 12, LIMIT],
             [True, False, True],
-            "that terminate all do so at the environment's time limit of 20 steps",
+            "2 of 2 demonstrated episodes that terminate do so at the environment's time limit of 20 steps",
         ),
+        ([LIMIT, 12, LIMIT], [True, True, True], "2 of 3 demonstrated episodes that terminate do so at"),
     ],
 )
 def test_ends_that_the_time_limit_contradicts(lengths: list[int], terminated: list[bool] | None, evidence: str) -> None:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import Space, spaces
@@ -150,7 +151,9 @@ def from_imitation_trajectories(
 ) -> Demonstrations:
     """Demonstrations of `imitation`'s `Trajectory`s; with returns, if all of them are `TrajectoryWithRew`s.
 
-    An episode terminated if it is `terminal` and its last info does not say `TimeLimit.truncated`.
+    An episode terminated if it is `terminal` and its last info does not say `TimeLimit.truncated`. Without infos, which
+    `imitation`'s `rollout` leaves out unless it is told `exclude_infos=False`, an episode that is as long as the time
+    limit of `env_id` counts as truncated, and a warning says so if no limit is known.
 
     Args:
         trajectories: Those.
@@ -162,10 +165,20 @@ def from_imitation_trajectories(
         ValueError: As `Demonstrations.from_episodes`.
     """
     trajectories = list(trajectories)
+    limit = _time_limit(env_id)
+    n_unknown = sum(bool(trajectory.terminal) for trajectory in trajectories if trajectory.infos is None)
+    if n_unknown and limit is None:
+        warnings.warn(
+            f"{n_unknown} of {len(trajectories)} trajectories are terminal and have no infos, so that each counts as "
+            f"terminated, even if a time limit ended it: give the env_id of an environment with that limit, or record "
+            f"them with exclude_infos=False",
+            stacklevel=2,
+        )
     with_rewards = all(hasattr(trajectory, "rews") for trajectory in trajectories)
     episodes = []
     for trajectory in trajectories:
-        cut = trajectory.infos is not None and trajectory.infos[-1].get(_TIME_LIMIT, False)
+        infos, n_steps = trajectory.infos, len(trajectory.acts)
+        cut = n_steps == limit if infos is None else infos[-1].get(_TIME_LIMIT, False)
         terminated = bool(trajectory.terminal and not cut)
         episode = {"observations": _unwrapped(trajectory.obs), "actions": np.array(trajectory.acts)}
         episode |= {"rewards": trajectory.rews if with_rewards else None}
@@ -173,6 +186,13 @@ def from_imitation_trajectories(
     return Demonstrations.from_episodes(
         episodes, env_id=env_id, observation_space=observation_space, action_space=action_space
     )
+
+
+def _time_limit(env_id: str | None) -> int | None:
+    try:
+        return None if env_id is None else gym.spec(env_id).max_episode_steps
+    except (gym.error.Error, ImportError):  # not installed here
+        return None
 
 
 def to_imitation_transitions(demonstrations: Demonstrations) -> Any:
