@@ -32,8 +32,11 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 }
 """What a network may see of a transition."""
 
-CONSTANT = 1e-5
-"""A number that varies less than this share of its size (or of 1) is a constant of the task, such as a body's mass."""
+_CONSTANT = 1e-6
+"""A number that varies less than this share of its size is a constant of the task, such as a body's mass."""
+
+_VANISHING = 1e-9
+"""Nor does a number that varies less than this: a simulator's rounding about 0."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ class TransitionEncoder(nn.Module):
 
     The columns are those of the observation, the action and the next observation, as far as `inputs` names them.
     Numbers are standardised with the demonstrations' mean and deviation and clipped; a column that is constant in the
-    demonstrations is 0 throughout, since simulators differ in the last digits of masses. Images are scaled to `[0, 1]`
-    with channels first, categories are one-hot.
+    demonstrations is 0 throughout, since simulators differ in the last digits of masses; but a constant action, which
+    the policy is to take as well, counts in halves of its range. Images are scaled to `[0, 1]` with channels first,
+    categories are one-hot.
 
     Args:
         demonstrations: What mean and deviation are fitted on, and what names the spaces.
@@ -109,7 +113,7 @@ class TransitionEncoder(nn.Module):
         self.action_leaves = _leaves(demonstrations.action_space)
         transitions = demonstrations.transitions()
         observation_fit = _fit(self.observation_leaves, transitions.observations, smallest_deviation)
-        action_fit = _fit(self.action_leaves, transitions.actions, smallest_deviation)
+        action_fit = _fit(self.action_leaves, transitions.actions, smallest_deviation, keep_constant=True)
         fits = [action_fit if part == "actions" else observation_fit for part in INPUTS[inputs]]
         self.register_buffer("mean", torch.cat([mean for mean, _ in fits]))
         self.register_buffer("scale", torch.cat([scale for _, scale in fits]))
@@ -186,7 +190,14 @@ def _channels_first(space: spaces.Space[Any]) -> spaces.Space[Any]:
     return space
 
 
-def _fit(leaves: tuple[Leaf, ...], values: Any, smallest_deviation: float) -> tuple[Tensor, Tensor]:
+def is_constant(mean: Array, deviation: Array) -> Array:
+    """Which columns vary too little to tell anything, `[D]` bool."""
+    return deviation <= np.maximum(_CONSTANT * np.abs(mean), _VANISHING)
+
+
+def _fit(
+    leaves: tuple[Leaf, ...], values: Any, smallest_deviation: float, *, keep_constant: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mean and inverse deviation `[D]` of all columns; 0 and 1 where a leaf is not standardised."""
     means, scales = [], []
     for leaf in leaves:
@@ -194,12 +205,22 @@ def _fit(leaves: tuple[Leaf, ...], values: Any, smallest_deviation: float) -> tu
         if leaf.is_normalised:
             rows = leaf.rows(values).reshape(-1, leaf.size).astype(np.float64)
             mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-            varies = deviation > CONSTANT * np.maximum(np.abs(mean), 1.0)
+            varies = ~is_constant(mean, deviation)
             floor = min(smallest_deviation, _typical(deviation[varies]) / 6)
-            scale = np.where(varies, 1.0 / np.maximum(deviation, max(floor, CONSTANT)), 0.0)
+            scale = np.where(varies, 1.0 / np.maximum(deviation, max(floor, _VANISHING)), 0.0)
+            if keep_constant:
+                scale = np.where(varies, scale, 1.0 / _half_range(leaf.space))
         means.append(torch.as_tensor(mean, dtype=torch.float32))
         scales.append(torch.as_tensor(scale, dtype=torch.float32))
     return torch.cat(means), torch.cat(scales)
+
+
+def _half_range(space: spaces.Space[Any]) -> Array:
+    """`[D]`: half of what each number of a Box can be; 1 where it has no bounds."""
+    if not isinstance(space, spaces.Box):
+        raise TypeError(f"expected a Box, got {space}")
+    half = (space.high.astype(np.float64) - space.low).reshape(-1) / 2
+    return np.where(np.isfinite(half) & (half > 0), half, 1.0)
 
 
 def _typical(deviations: Array) -> float:

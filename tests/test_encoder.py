@@ -89,12 +89,32 @@ def test_constants_are_zero_whatever_the_policy_makes_of_them() -> None:
     # A mass, exactly constant; another with the last digits of another simulator; a clock that hardly varies.
     observations = OBSERVATIONS.copy()
     observations[:, 0] = 8.3
-    observations[:, 1] = 8907.463 + 1e-3 * RNG.normal(size=len(observations))
+    observations[:, 1] = 8907.463 + 1e-4 * RNG.normal(size=len(observations))
     encoder = TransitionEncoder(demonstrations(observations, EXECUTED), inputs="s")
     others = observations[:5] + np.array([1e-3, 50.0, 0.0])
     columns = encoded(encoder, others, EXECUTED[:5], others)
     assert not columns[:, :2].any()
     assert (columns[:, 2] != 0).all()
+
+
+def test_numbers_of_any_size_that_vary_are_seen() -> None:
+    normal = np.random.default_rng(0).normal(size=OBSERVATIONS.shape)
+    # Metres on a map of the world, teslas, and a simulator's rounding about zero.
+    observations = (np.array([5.4e6, 5e-5, 0.0]) + np.array([20.0, 3e-6, 1e-15]) * normal).astype(np.float32)
+    encoder = TransitionEncoder(demonstrations(observations, EXECUTED), inputs="s")
+    columns = encoded(encoder, observations[:-1], EXECUTED, observations[:-1])
+    np.testing.assert_allclose(columns.numpy().std(axis=0), [1.0, 1.0, 0.0], atol=1e-3)
+
+
+def test_a_constant_action_is_counted_in_halves_of_its_range() -> None:
+    held = EXECUTED.copy()
+    held[:, 0] = 1.0
+    encoder = TransitionEncoder(demonstrations(OBSERVATIONS, held), inputs="sa")
+    others = held[:3].copy()
+    others[:, 0] = [1.0, 0.0, -1.0]
+    columns = encoded(encoder, OBSERVATIONS[:3], others, OBSERVATIONS[:3])
+    half_range = (encoder.action_leaves[0].space.high - encoder.action_leaves[0].space.low)[0] / 2  # type: ignore[attr-defined]
+    np.testing.assert_allclose(columns[:, 3], np.array([0.0, -1.0, -2.0]) / half_range)
 
 
 @pytest.mark.parametrize(

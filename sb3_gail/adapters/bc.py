@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sb3_gail.adapters.imitation import imitation_bc_epoch
 from sb3_gail.demonstrations import Demonstrations
-from sb3_gail.encoder import CONSTANT
+from sb3_gail.encoder import is_constant
 from sb3_gail.likelihood import actor_parameters, cloning_loss, policy_batch, training_mode
 from sb3_gail.raw_observations import policy_observations, raw_vec_env
 from sb3_gail.transitions import Observations, Transitions
@@ -282,8 +282,7 @@ def _take_statistics(model: BaseAlgorithm, observations: Observations) -> None:
         statistics = [(normalise.obs_rms, seen)]
     for running, rows in statistics:
         mean, variance = rows.mean(axis=0, dtype=np.float64), rows.var(axis=0, dtype=np.float64)
-        constant = np.sqrt(variance) <= CONSTANT * np.maximum(np.abs(mean), 1.0)
-        running.mean, running.var = mean, np.where(constant, 1.0, variance)
+        running.mean, running.var = mean, np.where(is_constant(mean, np.sqrt(variance)), 1.0, variance)
         running.count = STATISTICS_COUNT
 
 
