@@ -6,6 +6,7 @@ import io
 import random
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from sb3_gail.files import replacing
+from sb3_gail.files import replacing, state_bytes
 from sb3_gail.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def save_checkpoint(path: str | Path, callback: GAILCallback) -> None:
 
     Raises:
         ValueError: If the callback has not been given to `learn()` yet.
+        TypeError: If the adversary's state holds what could not be loaded again.
     """
     model: BaseAlgorithm | None = getattr(callback, "model", None)
     if model is None:
@@ -51,13 +53,16 @@ def save_checkpoint(path: str | Path, callback: GAILCallback) -> None:
             "expected a callback that was given to model.learn(), got one without a model: nothing to save"
         )
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        with archive.open("model.zip", "w", force_zip64=True) as file:
-            file.write(_bytes_of(model.save))
+        _write(archive, "model.zip", _bytes_of(model.save))
         archive.writestr("algorithm.txt", type(model).__name__)
-        _write(archive, "adversary.pt", callback.adversary.state_dict())
-        _write(archive, "normalisation.pt", _normalisation(model.get_vec_normalize_env()))
-        _write(archive, "replay.pt", [_tensors(rollout.to_arrays()) for rollout in callback.replay])
-        _write(archive, "random.pt", _random_state())
+        adversary = callback.adversary
+        _write(archive, "adversary.pt", state_bytes(type(adversary).__name__, adversary.state_dict()))
+        for name, state in (
+            ("normalisation.pt", _normalisation(model.get_vec_normalize_env())),
+            ("replay.pt", [_tensors(rollout.to_arrays()) for rollout in callback.replay]),
+            ("random.pt", _random_state()),
+        ):
+            _write(archive, name, _bytes_of(partial(torch.save, state)))
         archive.comment = _FORMAT.encode()
 
 
@@ -138,9 +143,9 @@ def _begin_episodes(model: BaseAlgorithm) -> None:
         vec_normalize.training = was_training
 
 
-def _write(archive: zipfile.ZipFile, name: str, state: Any) -> None:
+def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     with archive.open(name, "w", force_zip64=True) as file:
-        file.write(_bytes_of(lambda buffer: torch.save(state, buffer)))
+        file.write(content)
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> Any:

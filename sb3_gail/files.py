@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
 
 
 @contextmanager
@@ -22,3 +27,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def state_bytes(name: str, state: Any) -> bytes:
+    """A state as `torch.save` writes it, once it is sure that it can be read again.
+
+    Args:
+        name: What the state is of, for the message.
+        state: Tensors, numbers, text and containers of these.
+
+    Raises:
+        TypeError: If it holds something that `torch.load(weights_only=True)` refuses. Were that found out only when a
+            run is to go on, the run would be lost.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise TypeError(
+            f"expected a state of {name} in tensors, Python's own numbers, text and containers of these, got one that "
+            f"torch.load(weights_only=True) refuses; look at its state_dict(): {error}"
+        ) from error
+    return buffer.getvalue()

@@ -14,11 +14,11 @@ of the progress remaining (1 at the start, 0 at the end)."""
 def value_at(scheduled: Scheduled, progress_remaining: float) -> float:
     """What a scheduled number is now."""
     if callable(scheduled):
-        return scheduled(progress_remaining)
+        return float(scheduled(progress_remaining))  # of NumPy's, which a saved state must not hold
     if isinstance(scheduled, tuple):
         start, end = scheduled
         return end + progress_remaining * (start - end)
-    return scheduled
+    return float(scheduled)
 
 
 def geometric(start: float, end: float) -> Callable[[float], float]:

@@ -54,6 +54,20 @@ class Exhausted(ScriptedAdversary):
         raise MemoryError
 
 
+class Unreadable(ScriptedAdversary):
+    def state_dict(self) -> dict[str, Any]:
+        return {"settings": Path("somewhere")}
+
+
+def test_a_state_that_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "adversary.pt"
+    ScriptedAdversary().save(path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="expected a state of Unreadable in tensors, Python's own numbers"):
+        Unreadable().save(path)
+    assert path.read_bytes() == before
+
+
 def test_a_failed_save_leaves_the_last_one(tmp_path: Path) -> None:
     path = tmp_path / "adversary.pt"
     ScriptedAdversary().save(path)

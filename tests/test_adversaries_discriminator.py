@@ -19,6 +19,7 @@ from scripted import Keyed, Pictured, Scripted, demonstrations_of
 from torch import Tensor, nn
 
 from sb3_gail import Demonstrations, Discriminator, DiscriminatorConfig, Transitions
+from sb3_gail.adversaries import FrozenReward
 from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.transitions import Array
 from sb3_gail.wrappers import GAILRewardWrapper
@@ -448,6 +449,32 @@ def test_settings_of_other_types_are_refused(settings: dict[str, Any], message: 
 def test_a_reward_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"as many rewards \[B\], got the shape \(3, 1\)"):
         DiscriminatorConfig(reward=lambda logits: logits[:, None])
+
+
+@pytest.mark.parametrize("reward", [lambda logits: logits - logits.mean(), lambda logits: logits / logits.std()])
+def test_a_reward_that_looks_at_the_rest_of_the_batch_is_refused(reward: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(ValueError, match="reward must map each logit by itself"):
+        DiscriminatorConfig(reward=reward)
+
+
+def test_a_network_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"to numbers of shape \(2,\), got \(2, 1\); end it with squeeze"):
+        small(demonstrations_of(Scripted()), network=lambda encoder: nn.Linear(encoder.size, 1))
+    encoder = small(demonstrations_of(Scripted())).encoder
+    with pytest.raises(ValueError, match=r"to numbers of shape \(2,\), got \(2, 1\)"):
+        FrozenReward(encoder, nn.Linear(encoder.size, 1))
+
+
+def test_numpys_numbers_and_objects_that_are_called_can_be_saved_and_loaded(tmp_path: Path) -> None:
+    demonstrations = demonstrations_of(Scripted())
+    settings = {"learning_rate": lambda progress: 3e-4 * np.sqrt(progress), "gamma": np.float64(0.9)}
+    trained, other = (small(demonstrations, **settings, reward=nn.Softplus()) for _ in range(2))
+    rollout = demonstrations.transitions()
+    trained.use_discount(np.float64(0.98))
+    trained.update(rollout[np.arange(60) % len(rollout)], rollout, progress_remaining=0.5)
+    trained.save(tmp_path / "discriminator.pt")
+    other.load(tmp_path / "discriminator.pt")
+    torch.testing.assert_close(other.logits(rollout), trained.logits(rollout), rtol=0, atol=0)
 
 
 def test_what_is_no_demonstrations_or_no_factory_is_refused() -> None:

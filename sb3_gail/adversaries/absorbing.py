@@ -32,8 +32,8 @@ class AbsorbingState:
     """
 
     def __init__(self, *, expert_rate: float, gamma: float) -> None:
-        self.gamma = gamma
-        self._expert_rate = expert_rate
+        self.gamma = float(gamma)
+        self._expert_rate = float(expert_rate)
         self._steps = 0.0
         self._terminations = 0.0
 

@@ -13,7 +13,7 @@ import torch
 from gymnasium import Space
 from torch import Tensor
 
-from sb3_gail.files import replacing
+from sb3_gail.files import replacing, state_bytes
 from sb3_gail.transitions import Array, Transitions
 
 if TYPE_CHECKING:
@@ -71,9 +71,14 @@ class Adversary(ABC):
         """Takes over a `state_dict`."""
 
     def save(self, path: str | Path) -> None:
-        """Writes the state to a file, whole or not at all."""
+        """Writes the state to a file, whole or not at all.
+
+        Raises:
+            TypeError: If `load` could not read it.
+        """
+        content = state_bytes(type(self).__name__, self.state_dict())
         with replacing(path) as temporary:
-            torch.save(self.state_dict(), temporary)
+            temporary.write_bytes(content)
 
     def load(self, path: str | Path) -> None:
         """Takes over the state that `save` wrote.

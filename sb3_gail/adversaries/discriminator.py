@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sb3_gail.adversaries.absorbing import AbsorbingState
 from sb3_gail.adversaries.base import Adversary
-from sb3_gail.adversaries.networks import ACTIVATIONS, LogitNetwork
+from sb3_gail.adversaries.networks import ACTIVATIONS, LogitNetwork, check_rows_in_and_out
 from sb3_gail.adversaries.pieces import in_pieces
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.encoder import INPUTS, TransitionEncoder
@@ -245,7 +245,7 @@ class Discriminator(Adversary):
                 f"expected a learner with a gamma below 1, got {gamma}; or make the discriminator with "
                 f"absorbing_states=False"
             )
-        self._absorbing.gamma = gamma
+        self._absorbing.gamma = float(gamma)
 
     def state_dict(self) -> dict[str, Any]:
         """Network, normaliser, optimiser, and what short rollouts left for the next step."""
@@ -352,7 +352,9 @@ def make_network(
             f"`lambda encoder: ...`, and RewardNetNetwork(encoder, reward_net) for a RewardNet of the imitation library"
         )
     if network is not None:
-        return network(encoder)
+        made = network(encoder)
+        check_rows_in_and_out(made, encoder)
+        return made
     return LogitNetwork(
         encoder,
         hidden_sizes=config.hidden_sizes,
@@ -377,12 +379,19 @@ def _summary(steps: list[dict[str, Tensor]]) -> dict[str, float | Array]:
 
 
 def _check_reward(reward: str | RewardFunction) -> None:
-    probe = reward_function(reward)(torch.zeros(3))
+    function, logits = reward_function(reward), torch.tensor([-2.0, 0.5, 1.0])
+    probe = function(logits)
     if not isinstance(probe, Tensor):
         raise TypeError(f"reward must map logits [B] to a tensor [B], got {type(probe).__name__}")
     if probe.shape != (3,):
         raise ValueError(
             f"reward must map logits [B] to as many rewards [B], got the shape {tuple(probe.shape)} for (3,)"
+        )
+    in_other_company = function(torch.tensor([-2.0, 3.0, -5.0]))
+    if not torch.isclose(probe[0], in_other_company[0], equal_nan=True):
+        raise ValueError(
+            f"reward must map each logit by itself, whatever else is in the batch, got {probe[0]:g} and "
+            f"{in_other_company[0]:g} for -2 in two batches"
         )
 
 
@@ -390,10 +399,12 @@ def _what_state_depends_on(config: DiscriminatorConfig) -> dict[str, Any]:
     """The settings without which weights mean something else, in plain types."""
     names = ("inputs", "reward", "hidden_sizes", "activation", "spectral_norm", "loss", "absorbing_states")
     values = {name: getattr(config, name) for name in names}
-    return {
-        name: list(value) if isinstance(value, tuple) else getattr(value, "__qualname__", value)
-        for name, value in values.items()
-    }
+    return {name: list(value) if isinstance(value, tuple) else _named(value) for name, value in values.items()}
+
+
+def _named(value: Any) -> Any:
+    """A function by its name, an object that is called by its class's; all else as it is."""
+    return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
 
 
 def _check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from gymnasium import Space
 from torch import Tensor, nn
 
 from sb3_gail.adversaries.base import Adversary
+from sb3_gail.adversaries.networks import check_rows_in_and_out
 from sb3_gail.adversaries.pieces import in_pieces
 from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.transitions import Array, Transitions
@@ -20,9 +21,13 @@ class FrozenReward(Adversary):
     Args:
         encoder: Encodes transitions.
         network: Maps encoded transitions `[B, D]`, on the encoder's device, to rewards `[B]`.
+
+    Raises:
+        ValueError: If the network makes something else than a number of each transition.
     """
 
     def __init__(self, encoder: TransitionEncoder, network: nn.Module) -> None:
+        check_rows_in_and_out(network, encoder)
         self.encoder = encoder
         self.network = network.eval().requires_grad_(False)
 

@@ -67,7 +67,7 @@ class GameTheoreticApprenticeship(LinearAdversary):
         if not 0 < largest_feature < math.inf:
             raise ValueError(f"largest_feature must be a positive number, got {largest_feature!r}")
         self.multiplicative_iterations = multiplicative_iterations
-        self.largest_feature = largest_feature
+        self.largest_feature = float(largest_feature)
         self.log_shares = torch.zeros(2 * n_features, dtype=torch.float64)
 
     @classmethod

@@ -70,6 +70,23 @@ class LogitNetwork(nn.Module):
         return features
 
 
+def check_rows_in_and_out(network: nn.Module, encoder: TransitionEncoder) -> None:
+    """Tries a network of the caller's own on two encoded transitions.
+
+    Raises:
+        ValueError: If it makes something else than one number of each.
+    """
+    was_training = network.training
+    with torch.no_grad():
+        made = network.eval()(encoder.mean.new_zeros(2, encoder.size))
+    network.train(was_training)
+    if made.shape != (2,):
+        raise ValueError(
+            f"expected a network that maps encoded transitions of shape (2, {encoder.size}) to numbers of shape (2,), "
+            f"got {tuple(made.shape)}; end it with squeeze(-1), such as nn.Flatten(0) after a last layer of width 1"
+        )
+
+
 def _extractor(leaves: Sequence[Leaf]) -> BaseFeaturesExtractor:
     first = leaves[0]
     if first.key is not None:
