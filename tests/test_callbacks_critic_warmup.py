@@ -92,6 +92,8 @@ def test_a_shared_feature_extractor_waits() -> None:
 def test_settings_and_learners_are_checked() -> None:
     with pytest.raises(ValueError, match="n_rollouts must be a positive whole number, got 0"):
         CriticWarmupCallback(0)
+    with pytest.raises(ValueError, match=r"n_rollouts must be a positive whole number, got 2\.5"):
+        CriticWarmupCallback(2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"on-policy learner .* got SAC"):
         SAC("MlpPolicy", SpacesEnv(VECTOR, BOX), device="cpu", buffer_size=10).learn(
             1, callback=CriticWarmupCallback(1)

@@ -160,6 +160,14 @@ def test_without_a_score_it_says_so_once(
     assert "8 steps: return 5.00 +/- 0.00\n" in printed
 
 
+def test_it_says_where_demonstrations_are_worse_than_random_actions(capsys: pytest.CaptureFixture[str]) -> None:
+    callback = ImitationEvalCallback(Walk(), demonstrations(), eval_freq=8, n_eval_episodes=1, random_return=12.0)
+    from_five_steps_on(Walk()).learn(8, callback=callback)
+    assert callback.history == [(8, 5.0, 3.5)]
+    printed = capsys.readouterr().out
+    assert "return 10.00, less than random actions, 12.00: a higher eval/score is a lower return." in printed
+
+
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain eval env", "eval env with its own VecNormalize"])
 def test_the_policy_sees_the_statistics_of_training(wrapped: bool) -> None:
     training: Any = VecNormalize(walks(2), training=False)

@@ -152,6 +152,10 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
             "train --learner batch_size 0",
             "settings and an environment that trpo can learn with, got batch_size=0",
         ),
+        (
+            "expert --env Blackjack-v1",
+            "Tuple(Discrete(32), Discrete(11), Discrete(2)) observation space is not supported",
+        ),
         ("train --learner policy_kwargs x", "sb3-gail: expected settings and an environment that trpo can learn with"),
         (
             "train --discriminator gradient_penalty -1",

@@ -34,7 +34,7 @@ class CriticWarmupCallback(BaseCallback):
 
     def __init__(self, n_rollouts: int, *, verbose: int = 0) -> None:
         super().__init__(verbose)
-        if n_rollouts < 1:
+        if not isinstance(n_rollouts, int) or n_rollouts < 1:
             raise ValueError(f"n_rollouts must be a positive whole number, got {n_rollouts!r}")
         self.n_rollouts = n_rollouts
         self._left = 0

@@ -132,7 +132,16 @@ class ImitationEvalCallback(EventCallback):
             self.random_return = random_evaluation(self.eval_env, seed=self.seed).mean_return
         if self.random_return is not None and self.random_return == self.demonstrations.mean_return:
             self._say_no_score(f"demonstrations and random actions return the same, {self.random_return}")
+        self._say_if_upside_down()
         super()._on_training_start()
+
+    def _say_if_upside_down(self) -> None:
+        zero, one = self.random_return, self.demonstrations.mean_return
+        if self.verbose >= 1 and zero is not None and one is not None and one < zero:
+            print(
+                f"The demonstrations return {one:.2f}, less than random actions, {zero:.2f}: a higher eval/score is a "
+                f"lower return. Look whether their rewards are this environment's, and whether they show what you want."
+            )
 
     def _say_no_score(self, reason: str) -> None:
         if self.verbose >= 1 and not self._said_no_score:

@@ -149,7 +149,14 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
     learner: Any = learner_class(algorithm)
     try:
         made: BaseAlgorithm = learner(policy, venv, seed=seed, device=device, **settings)
-    except (AssertionError, AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (
+        AssertionError,
+        AttributeError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
         raise ValueError(
             f"expected settings and an environment that {algorithm} can learn with, got {given}: {error}"
