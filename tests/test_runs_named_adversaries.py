@@ -18,7 +18,7 @@ from sb3_gail.runs.settings import TrainSettings
 
 
 def demonstrations(*terminated: bool) -> Demonstrations:
-    """Episodes of two steps."""
+    """Episodes of two steps, with discrete actions."""
     n_episodes = len(terminated)
     return Demonstrations.from_arrays(
         np.random.default_rng(0).normal(size=(3 * n_episodes, 2)),
@@ -35,31 +35,66 @@ def demonstrations(*terminated: bool) -> Demonstrations:
 )
 def test_each_name_is_an_adversary(name: str, expected: type[Adversary]) -> None:
     expert = demonstrations(True)
-    settings = adversary_settings(name, expert.action_space, {}, reaches_goal=lambda: True)
+    settings = adversary_settings(name, expert, {}, reaches_goal=lambda: True)
     assert type(make_adversary(name, expert, settings)) is expected
 
 
-def test_gails_reward_depends_on_the_kind_of_actions() -> None:
-    def chosen(name: str, space: spaces.Space[Any], overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, space, overrides, reaches_goal=lambda: False)
+def continuous(n_steps: int) -> Demonstrations:
+    """One episode: two numbers that vary and a constant one, and an action of one number."""
+    generator = np.random.default_rng(0)
+    observations = np.insert(generator.normal(size=(n_steps + 1, 2)), 1, 7.0, axis=1)
+    return Demonstrations.from_arrays(
+        observations,
+        generator.uniform(-1, 1, size=(n_steps, 1)),
+        lengths=[n_steps],
+        action_space=spaces.Box(-1, 1, (1,)),
+    )
 
-    discrete, continuous = spaces.Discrete(2), spaces.Box(-1, 1, (1,))
+
+def test_few_continuous_transitions_have_a_larger_gradient_penalty() -> None:
+    def chosen(name: str, expert: Demonstrations, overrides: dict[str, Any]) -> dict[str, Any]:
+        return adversary_settings(name, expert, overrides, reaches_goal=lambda: False)
+
+    larger = {"gradient_penalty": 0.3}
+    assert chosen("gail", continuous(14), {}) == larger
+    assert chosen("gail", continuous(15), {}) == {}
+    assert chosen("gail", continuous(28).subsample(2), {"reward": "airl"}) == {**larger, "reward": "airl"}
+    assert chosen("gail", continuous(24), {"inputs": "sas'"}) == {**larger, "inputs": "sas'"}
+    assert chosen("gail", continuous(14), {"gradient_penalty": 1.0}) == {"gradient_penalty": 1.0}
+    assert chosen("airl", continuous(14), {}) == {}
+    of_a_goal = adversary_settings("gail", continuous(14), {}, reaches_goal=lambda: True)
+    assert of_a_goal == {**larger, "reward": "log_d", "absorbing_states": False}
+
+
+def test_images_are_never_few() -> None:
+    image = spaces.Box(0, 255, (3, 40, 40), np.uint8)
+    pictured = Demonstrations.from_arrays(
+        np.zeros((5, 3, 40, 40), np.uint8), np.zeros((4, 1)), lengths=[4], observation_space=image
+    )
+    assert adversary_settings("gail", pictured, {}, reaches_goal=lambda: False) == {}
+
+
+def test_gails_reward_depends_on_the_kind_of_actions() -> None:
+    def chosen(name: str, expert: Demonstrations, overrides: dict[str, Any]) -> dict[str, Any]:
+        return adversary_settings(name, expert, overrides, reaches_goal=lambda: False)
+
+    discrete = demonstrations(True)
     assert chosen("gail", discrete, {"batch_size": 8}) == {"reward": "airl", "batch_size": 8}
     assert chosen("gail", discrete, {"reward": "gail"}) == {"reward": "gail"}
-    assert chosen("gail", continuous, {}) == {}
+    assert chosen("gail", continuous(15), {}) == {}
     assert chosen("airl", discrete, {}) == {}
 
 
 def test_each_step_towards_a_goal_costs() -> None:
     def chosen(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, spaces.Discrete(2), overrides, reaches_goal=lambda: True)
+        return adversary_settings(name, demonstrations(True), overrides, reaches_goal=lambda: True)
 
     assert chosen("gail", {}) == {"reward": "log_d", "absorbing_states": False}
     assert chosen("gail", {"reward": "gail"}) == {"reward": "gail"}  # with absorbing states, as anywhere else
     assert chosen("gail", {"absorbing_states": True}) == {"reward": "log_d", "absorbing_states": True}
     assert chosen("fem", {}) == {"sign": "negative"}
     assert chosen("gtal", {"sign": "both"}) == {"sign": "both"}
-    assert adversary_settings("fem", spaces.Discrete(2), {}, reaches_goal=lambda: False) == {"sign": "positive"}
+    assert adversary_settings("fem", demonstrations(True), {}, reaches_goal=lambda: False) == {"sign": "positive"}
     adversary = make_adversary("fem", demonstrations(True), chosen("fem", {}))
     assert isinstance(adversary, LinearAdversary)
     assert adversary.sign == "negative"
@@ -73,7 +108,7 @@ def test_goal_is_not_looked_for_where_nothing_depends_on_it(name: str, overrides
     def reaches_goal() -> bool:
         raise AssertionError("played episodes for nothing")
 
-    assert adversary_settings(name, spaces.Discrete(2), overrides, reaches_goal=reaches_goal) == overrides
+    assert adversary_settings(name, demonstrations(True), overrides, reaches_goal=reaches_goal) == overrides
 
 
 @pytest.mark.parametrize(

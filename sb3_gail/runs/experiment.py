@@ -113,7 +113,7 @@ class Experiment:
         demonstrations.check_spaces(venv.observation_space, venv.action_space)
         chosen = adversary_settings(
             settings.adversary,
-            demonstrations.action_space,
+            demonstrations,
             settings.discriminator,
             reaches_goal=partial(_reaches_goal, settings, demonstrations),
         )

@@ -21,6 +21,7 @@ from sb3_gail.adversaries import (
 )
 from sb3_gail.adversaries.linear import MEMORY
 from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.encoder import TransitionEncoder
 
 AdversaryName = Literal["gail", "airl", "fem", "gtal"]
 
@@ -34,6 +35,13 @@ _LINEAR_SETTINGS: dict[str, dict[str, Any]] = {
     "gtal": {"memory": MEMORY, "multiplicative_iterations": None},
 }
 """Their defaults but for the sign, which depends on the demonstrations."""
+
+FEW = 5
+"""Fewer demonstrated transitions than this for each number that a discriminator sees of one are few: it soon knows each
+of them by heart."""
+
+PENALTY_OF_FEW = 0.3
+"""The weight of its gradient penalty then: three times as much, so that it has to be smoother."""
 
 
 def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def adversary_settings(
-    name: str, action_space: spaces.Space[Any], overrides: Mapping[str, Any], *, reaches_goal: Callable[[], bool]
+    name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any], *, reaches_goal: Callable[[], bool]
 ) -> dict[str, Any]:
     """Our settings of a named adversary with some of them replaced.
 
@@ -66,23 +74,40 @@ def adversary_settings(
     start, is then settled by what takes least time; matching the expert's rate of termination is too weak for that.
 
     Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail` for continuous actions and
-    `airl` for discrete ones: few actions leave large mistakes, among which `gail` hardly distinguishes.
+    `airl` for discrete ones: few actions leave large mistakes, among which `gail` hardly distinguishes. Its gradient
+    penalty is larger where demonstrations are few for what it sees of each, and actions continuous.
 
     Args:
         name: The adversary's.
-        action_space: The demonstrations'.
+        demonstrations: The expert's.
         overrides: The settings that differ from ours.
         reaches_goal: Says whether the expert ends its episodes itself, by reaching a goal; asked only if it matters,
             since that takes episodes to find out.
     """
     if name in _LINEAR and "sign" not in overrides:
         return {"sign": "negative" if reaches_goal() else "positive", **overrides}
-    if name == "gail" and "reward" not in overrides:
-        if reaches_goal():
-            return {"reward": "log_d", "absorbing_states": False, **overrides}
-        if not isinstance(action_space, spaces.Box):
-            return {"reward": "airl", **overrides}
-    return dict(overrides)
+    return (
+        {**_settings_of_gail(demonstrations, overrides, reaches_goal), **overrides} if name == "gail" else {**overrides}
+    )
+
+
+def _settings_of_gail(
+    demonstrations: Demonstrations, overrides: Mapping[str, Any], reaches_goal: Callable[[], bool]
+) -> dict[str, Any]:
+    is_continuous = isinstance(demonstrations.action_space, spaces.Box)
+    few = is_continuous and _are_few(demonstrations, overrides.get("inputs", DiscriminatorConfig.inputs))
+    penalty = {"gradient_penalty": PENALTY_OF_FEW} if few else {}
+    if "reward" in overrides:
+        return penalty
+    if reaches_goal():
+        return {**penalty, "reward": "log_d", "absorbing_states": False}
+    return penalty if is_continuous else {"reward": "airl"}
+
+
+def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
+    """Whether the numbers that vary are so many that few transitions are easily told from all others."""
+    encoder = TransitionEncoder(demonstrations, inputs=inputs)
+    return not encoder.has_images and len(demonstrations) < FEW * int(encoder.scale.count_nonzero())
 
 
 def make_adversary(
