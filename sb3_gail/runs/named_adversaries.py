@@ -86,9 +86,9 @@ def adversary_settings(
     """
     if name in _LINEAR and "sign" not in overrides:
         return {"sign": "negative" if reaches_goal() else "positive", **overrides}
-    return (
-        {**_settings_of_gail(demonstrations, overrides, reaches_goal), **overrides} if name == "gail" else {**overrides}
-    )
+    if name != "gail":
+        return dict(overrides)
+    return {**_settings_of_gail(demonstrations, overrides, reaches_goal), **overrides}
 
 
 def _settings_of_gail(
