@@ -153,7 +153,7 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
             "settings and an environment that trpo can learn with, got batch_size=0",
         ),
         (
-            "expert --env Blackjack-v1",
+            "expert --env Blackjack-v1 --vec-env dummy",
             "Tuple(Discrete(32), Discrete(11), Discrete(2)) observation space is not supported",
         ),
         ("train --learner policy_kwargs x", "sb3-gail: expected settings and an environment that trpo can learn with"),
