@@ -89,7 +89,7 @@ def test_constants_are_zero_whatever_the_policy_makes_of_them() -> None:
     # A mass, exactly constant; another with the last digits of another simulator; a clock that hardly varies.
     observations = OBSERVATIONS.copy()
     observations[:, 0] = 8.3
-    observations[:, 1] = 8907.463 + 1e-4 * RNG.normal(size=len(observations))
+    observations[:, 1] = 8907.463 + 1e-3 * RNG.normal(size=len(observations))
     encoder = TransitionEncoder(demonstrations(observations, EXECUTED), inputs="s")
     others = observations[:5] + np.array([1e-3, 50.0, 0.0])
     columns = encoded(encoder, others, EXECUTED[:5], others)
