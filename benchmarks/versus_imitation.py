@@ -7,6 +7,7 @@ run's own. Times are of training alone: evaluations stop the clock. What was run
 again.
 
 - `ours`: `sb3-gail train` as it is, on SB3's `DummyVecEnv`; `ours-envpool` the same on EnvPool.
+- `trpo-envpool`: its learner on the environment's own reward. No adversary, however cheap, makes GAIL faster than that.
 - `imitation-ours`: our settings as far as its API takes them: TRPO's, the discriminator's network, optimiser, batches
   and number of steps, and the shrinking trust region. It has no gradient penalty, no absorbing states and no schedule
   of the discriminator's rate, normalises by running statistics, and calls `learn()` once a round.
@@ -52,7 +53,7 @@ from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import evaluate, random_evaluation, score
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.runs import Point
-from sb3_gail.runs.experiment import load_demonstrations, make_model
+from sb3_gail.runs.experiment import load_demonstrations, make_model, make_plain_model
 from sb3_gail.runs.learners import (
     falling_target_kl,
     imitating_policy,
@@ -64,7 +65,9 @@ from sb3_gail.runs.learners import (
 from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.schedules import value_at
 
-Variant = Literal["ours", "ours-envpool", "imitation-ours", "imitation-published", "imitation-published-ppo"]
+Variant = Literal[
+    "ours", "ours-envpool", "trpo-envpool", "imitation-ours", "imitation-published", "imitation-published-ppo"
+]
 
 _CHILD = "import sys, pathlib, versus_imitation; versus_imitation.run_folder(pathlib.Path(sys.argv[1]))"
 
@@ -109,7 +112,7 @@ class Settings:
         """The run with our library."""
         return TrainSettings(
             env=self.env,
-            vec_env="envpool" if self.variant == "ours-envpool" else "dummy",
+            vec_env="envpool" if self.variant.endswith("-envpool") else "dummy",
             demonstrations=self.demonstrations,
             trajectories=self.trajectories,
             subsample=self.subsample,
@@ -166,6 +169,11 @@ def train_ours(settings: Settings, clock: Clock) -> BaseAlgorithm:
     """Our GAIL."""
     model, callbacks = make_model(settings.ours)
     return model.learn(settings.timesteps, callback=[*callbacks, _Ticks(clock)])
+
+
+def train_alone(settings: Settings, clock: Clock) -> BaseAlgorithm:
+    """Our learner without an adversary."""
+    return make_plain_model(settings.ours).learn(settings.timesteps, callback=_Ticks(clock))
 
 
 def train_imitations(settings: Settings, clock: Clock) -> BaseAlgorithm:
@@ -326,6 +334,9 @@ def resolved(value: Any) -> Any:
     return value
 
 
+_TRAIN = {"ours": train_ours, "trpo": train_alone, "imitation": train_imitations}
+
+
 def run(settings: Settings) -> dict[str, Any]:
     """Trains and evaluates, in this process."""
     torch.set_num_threads(1)
@@ -335,8 +346,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if expert_return is None:
         raise ValueError(f"expected demonstrations with rewards, got none in {settings.demonstrations}")
     clock = Clock(settings, env)
-    train = train_imitations if settings.variant.startswith("imitation") else train_ours
-    model = train(settings, clock)
+    model = _TRAIN[settings.variant.split("-")[0]](settings, clock)
     clock.stop()
     scored = partial(score, random_return=random_return, expert_return=expert_return)
     final = evaluate(model, env, n_episodes=50)
@@ -423,7 +433,12 @@ def main(
             )
             _run_apart(settings, results / env / f"{variant}-{seed}")
     table = Table(title=f"{env}, {trajectories} trajectories, one transition in {subsample}", title_justify="left")
-    columns = ["GAIL", "steps/s", *(f"steps to {goal}" for goal in SCORES), *(f"seconds to {goal}" for goal in SCORES)]
+    columns = [
+        "variant",
+        "steps/s",
+        *(f"steps to {goal}" for goal in SCORES),
+        *(f"seconds to {goal}" for goal in SCORES),
+    ]
     for column in (*columns, "final score", "peak MiB"):
         table.add_column(column)
     for variant in variants:
