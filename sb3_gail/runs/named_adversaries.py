@@ -73,9 +73,8 @@ def adversary_settings(
     states, and a linear reward is negative. What few demonstrations leave open, such as the first move from another
     start, is then settled by what takes least time; matching the expert's rate of termination is too weak for that.
 
-    Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail` for continuous actions and
-    `airl` for discrete ones: few actions leave large mistakes, among which `gail` hardly distinguishes. Its gradient
-    penalty is larger where demonstrations are few for what it sees of each, and actions continuous.
+    Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail`. Its gradient penalty is
+    larger where demonstrations are few for what it sees of each, and actions continuous.
 
     Args:
         name: The adversary's.
@@ -99,9 +98,7 @@ def _settings_of_gail(
     penalty = {"gradient_penalty": PENALTY_OF_FEW} if few else {}
     if "reward" in overrides:
         return penalty
-    if reaches_goal():
-        return {**penalty, "reward": "log_d", "absorbing_states": False}
-    return penalty if is_continuous else {"reward": "airl"}
+    return {**penalty, "reward": "log_d", "absorbing_states": False} if reaches_goal() else penalty
 
 
 def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:

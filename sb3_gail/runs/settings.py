@@ -77,10 +77,10 @@ class TrainSettings(RunSettings):
             `gtal`.
         discriminator: The adversary's settings that differ from ours, such as `gradient_penalty 10`. Ours are the
             defaults of `DiscriminatorConfig` or `AIRLConfig`; `fem` and `gtal` have a `sign` and a `memory`, `gtal` has
-            `multiplicative_iterations`, too. What follows from the demonstrations: `gail` has the reward `airl` where
-            actions are discrete, and `log_d` without absorbing states where the expert ends most episodes, and sooner
-            than random actions do, as one who reaches a goal; there the `sign` is `negative`, elsewhere `positive`.
-            Where actions are continuous and transitions few for their size, `gail` has a `gradient_penalty` of 0.3.
+            `multiplicative_iterations`, too. What follows from the demonstrations: `gail` has the reward `log_d`
+            without absorbing states where the expert ends most episodes, and sooner than random actions do, as one who
+            reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where actions are
+            continuous and transitions few for their size, `gail` has a `gradient_penalty` of 0.3.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.
