@@ -36,12 +36,18 @@ def test_policy_that_terminates_like_the_expert_is_neither_paid_nor_charged() ->
         assert state.value(reward) == pytest.approx(alive)
 
 
-def test_unseen_terminations_are_rare_but_not_impossible() -> None:
-    state = AbsorbingState(expert_rate=0.0, gamma=0.99)
+def test_unseen_terminations_of_the_policy_are_rare_but_not_impossible() -> None:
+    state = AbsorbingState(expert_rate=0.01, gamma=0.99)
     state.observe(terminations=0, steps=1000)
-    assert state.logit == 0.0
-    state.observe(terminations=1000, steps=1000)
-    assert -math.log(99) <= state.logit < -4
+    assert state.logit == pytest.approx(math.log(0.5 / 0.01))
+
+
+@pytest.mark.parametrize("terminations", [0, 1, 1000])
+def test_an_end_that_the_expert_never_meets_is_the_policys_alone(terminations: int) -> None:
+    state = AbsorbingState(expert_rate=0.0, gamma=0.99)
+    assert state.logit == pytest.approx(-math.log(99))
+    state.observe(terminations=terminations, steps=1000)
+    assert state.logit == pytest.approx(-math.log(99))
 
 
 def test_old_terminations_are_forgotten() -> None:
@@ -72,6 +78,16 @@ def test_reward_of_a_step_that_terminates() -> None:
     expected = torch.nn.functional.softplus(logits)
     expected[7] += 9 * math.log1p(2.0)
     torch.testing.assert_close(discriminator.reward(policy), expected)
+
+
+def test_accidents_need_not_be_imitated() -> None:
+    demonstrations = _demonstrations(terminated=True)
+    discriminator = Discriminator.from_demonstrations(
+        demonstrations, expert_termination_rate=0.0, batch_size=4, transitions_per_step=4
+    )
+    transitions = demonstrations.transitions()
+    metrics = discriminator.update(transitions, transitions, progress_remaining=1.0)
+    assert metrics["absorbing_logit"] == pytest.approx(-math.log(99))
 
 
 @pytest.mark.parametrize("settings", [{"absorbing_states": False}, {"loss": "wasserstein"}])

@@ -560,6 +560,7 @@ def test_functions_of_any_kind_are_copied_to_workers() -> None:
         ({"entropy_bonus": float("inf")}, r"entropy_bonus .* got inf"),
         ({"weight_decay": -1.0}, r"weight_decay .* got -1.0"),
         ({"smallest_deviation": -0.1}, r"smallest_deviation .* got -0.1"),
+        ({"expert_termination_rate": 1.5}, r"expert_termination_rate must lie in \[0, 1\], got 1.5"),
         ({"label_smoothing": 0.5}, r"label_smoothing must lie in \[0, 0.5\), got 0.5"),
     ],
 )

@@ -35,25 +35,26 @@ def demonstrations(*terminated: bool) -> Demonstrations:
 )
 def test_each_name_is_an_adversary(name: str, expected: type[Adversary]) -> None:
     expert = demonstrations(True)
-    settings = adversary_settings(name, expert, {}, reaches_goal=lambda: True)
+    settings = adversary_settings(name, expert, {}, random_termination_rate=lambda: 0.0)
     assert type(make_adversary(name, expert, settings)) is expected
 
 
 def continuous(n_steps: int) -> Demonstrations:
-    """One episode: two numbers that vary and a constant one, and an action of one number."""
+    """One episode that terminates: two numbers that vary and a constant one, and an action of one number."""
     generator = np.random.default_rng(0)
     observations = np.insert(generator.normal(size=(n_steps + 1, 2)), 1, 7.0, axis=1)
     return Demonstrations.from_arrays(
         observations,
         generator.uniform(-1, 1, size=(n_steps, 1)),
         lengths=[n_steps],
+        terminated=[True],
         action_space=spaces.Box(-1, 1, (1,)),
     )
 
 
 def test_few_continuous_transitions_have_a_larger_gradient_penalty() -> None:
     def chosen(name: str, expert: Demonstrations, overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, expert, overrides, reaches_goal=lambda: False)
+        return adversary_settings(name, expert, overrides, random_termination_rate=lambda: 1.0)
 
     larger = {"gradient_penalty": 0.3}
     assert chosen("gail", continuous(14), {}) == larger
@@ -62,7 +63,7 @@ def test_few_continuous_transitions_have_a_larger_gradient_penalty() -> None:
     assert chosen("gail", continuous(24), {"inputs": "sas'"}) == {**larger, "inputs": "sas'"}
     assert chosen("gail", continuous(14), {"gradient_penalty": 1.0}) == {"gradient_penalty": 1.0}
     assert chosen("airl", continuous(14), {}) == {}
-    of_a_goal = adversary_settings("gail", continuous(14), {}, reaches_goal=lambda: True)
+    of_a_goal = adversary_settings("gail", continuous(14), {}, random_termination_rate=lambda: 0.0)
     assert of_a_goal == {**larger, "reward": "log_d", "absorbing_states": False}
 
 
@@ -71,12 +72,12 @@ def test_images_are_never_few() -> None:
     pictured = Demonstrations.from_arrays(
         np.zeros((5, 3, 40, 40), np.uint8), np.zeros((4, 1)), lengths=[4], observation_space=image
     )
-    assert adversary_settings("gail", pictured, {}, reaches_goal=lambda: False) == {}
+    assert adversary_settings("gail", pictured, {}, random_termination_rate=lambda: 1.0) == {}
 
 
 def test_discrete_actions_change_nothing() -> None:
     def chosen(name: str, expert: Demonstrations, overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, expert, overrides, reaches_goal=lambda: False)
+        return adversary_settings(name, expert, overrides, random_termination_rate=lambda: 1.0)
 
     discrete = demonstrations(True)
     assert chosen("gail", discrete, {}) == {}
@@ -85,16 +86,30 @@ def test_discrete_actions_change_nothing() -> None:
     assert chosen("airl", discrete, {}) == {}
 
 
+@pytest.mark.parametrize(("random_rate", "is_accident"), [(0.99, False), (1.0, True)])
+def test_end_that_random_actions_meet_ten_times_as_often_is_an_accident(random_rate: float, is_accident: bool) -> None:
+    def chosen(expert: Demonstrations, overrides: dict[str, Any]) -> dict[str, Any]:
+        return adversary_settings("gail", expert, overrides, random_termination_rate=lambda: random_rate)
+
+    one_in_ten = demonstrations(True, False, False, False, False)
+    assert chosen(one_in_ten, {}) == ({"expert_termination_rate": 0.0} if is_accident else {})
+    assert chosen(one_in_ten, {"reward": "gail"}) == {"reward": "gail"}
+    assert chosen(continuous(15), {}) == {}
+    assert chosen(demonstrations(False), {}) == {}
+
+
 def test_each_step_towards_a_goal_costs() -> None:
     def chosen(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
-        return adversary_settings(name, demonstrations(True), overrides, reaches_goal=lambda: True)
+        return adversary_settings(name, demonstrations(True), overrides, random_termination_rate=lambda: 0.0)
 
     assert chosen("gail", {}) == {"reward": "log_d", "absorbing_states": False}
     assert chosen("gail", {"reward": "gail"}) == {"reward": "gail"}  # with absorbing states, as anywhere else
     assert chosen("gail", {"absorbing_states": True}) == {"reward": "log_d", "absorbing_states": True}
     assert chosen("fem", {}) == {"sign": "negative"}
     assert chosen("gtal", {"sign": "both"}) == {"sign": "both"}
-    assert adversary_settings("fem", demonstrations(True), {}, reaches_goal=lambda: False) == {"sign": "positive"}
+    assert adversary_settings("fem", demonstrations(True), {}, random_termination_rate=lambda: 1.0) == {
+        "sign": "positive"
+    }
     adversary = make_adversary("fem", demonstrations(True), chosen("fem", {}))
     assert isinstance(adversary, LinearAdversary)
     assert adversary.sign == "negative"
@@ -105,10 +120,10 @@ def test_each_step_towards_a_goal_costs() -> None:
     [("airl", {}), ("gail", {"reward": "gail"}), ("fem", {"sign": "both"}), ("gtal", {"sign": "both"})],
 )
 def test_goal_is_not_looked_for_where_nothing_depends_on_it(name: str, overrides: dict[str, Any]) -> None:
-    def reaches_goal() -> bool:
+    def play() -> float:
         raise AssertionError("played episodes for nothing")
 
-    assert adversary_settings(name, demonstrations(True), overrides, reaches_goal=reaches_goal) == overrides
+    assert adversary_settings(name, demonstrations(True), overrides, random_termination_rate=play) == overrides
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ class AbsorbingState:
 
     @property
     def logit(self) -> float:
-        """Of the absorbing state."""
+        """Of the absorbing state: as low as it gets if the expert is never there, however rarely the policy is."""
+        if self._expert_rate == 0:
+            return math.log(SMALLEST_SHARE / (1 - SMALLEST_SHARE))
         return math.log(self._expert_share / self._policy_share)
 
     @property

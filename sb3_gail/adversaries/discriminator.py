@@ -61,6 +61,8 @@ class DiscriminatorConfig:
         absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
             worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
             It needs logits that are log ratios of densities, so it has no effect with another loss than `"bce"`.
+        expert_termination_rate: How many terminations a step the absorbing state takes for the expert's; by default as
+            many as the demonstrations have, and 0 where they are accidents that are not to be imitated.
         gamma: The learner's discount, which says for how long the absorbing state counts. `GAILCallback` sets it to the
             learner's own, whatever is given here.
     """
@@ -81,6 +83,7 @@ class DiscriminatorConfig:
     loss: str | AdversarialLoss = "bce"
     smallest_deviation: float = 0.1
     absorbing_states: bool = True
+    expert_termination_rate: float | None = None
     gamma: float = 0.99
 
     def __post_init__(self) -> None:
@@ -104,6 +107,8 @@ class DiscriminatorConfig:
                 raise TypeError(f"{name} must be a number, got {number!r}")
             if not 0 <= number < float("inf"):
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
+        if self.expert_termination_rate is not None and not 0 <= self.expert_termination_rate <= 1:
+            raise ValueError(f"expert_termination_rate must lie in [0, 1], got {self.expert_termination_rate!r}")
         if not 0 <= self.gamma < 1:
             raise ValueError(f"gamma must lie in [0, 1), got {self.gamma!r}")
         if not 0 <= self.label_smoothing < 0.5:
@@ -175,12 +180,13 @@ class Discriminator(Adversary):
         check_demonstrations(demonstrations)
         config = DiscriminatorConfig(**settings)
         encoder = TransitionEncoder(demonstrations, inputs=config.inputs, smallest_deviation=config.smallest_deviation)
+        rate = config.expert_termination_rate
         return cls(
             encoder,
             make_network(encoder, config, network),
             config,
             device=device,
-            expert_termination_rate=demonstrations.termination_rate,
+            expert_termination_rate=demonstrations.termination_rate if rate is None else rate,
         )
 
     def logits(self, transitions: Transitions) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,7 +115,7 @@ class Experiment:
             settings.adversary,
             demonstrations,
             settings.discriminator,
-            reaches_goal=partial(_reaches_goal, settings, demonstrations),
+            random_termination_rate=cache(partial(_random_termination_rate, settings)),
         )
         self.settings = settings = replace(settings, discriminator=chosen)
         torch.manual_seed(settings.seed)
@@ -186,8 +186,5 @@ def evaluation_env(settings: RunSettings) -> VecEnv:
     return training_env(replace(settings, n_envs=min(_n_envs(settings), settings.n_eval_episodes)))
 
 
-def _reaches_goal(settings: TrainSettings, demonstrations: Demonstrations) -> bool:
-    """Whether most of the expert's episodes terminate, and sooner than those of random actions: by success."""
-    if demonstrations.whole.terminated.mean() <= 0.5:
-        return False
-    return demonstrations.termination_rate > random_evaluation(evaluation_env(settings), n_episodes=20).termination_rate
+def _random_termination_rate(settings: TrainSettings) -> float:
+    return random_evaluation(evaluation_env(settings), n_episodes=20).termination_rate

@@ -43,6 +43,9 @@ of them by heart."""
 PENALTY_OF_FEW = 0.3
 """The weight of its gradient penalty then: three times as much, so that it has to be smoother."""
 
+AVOIDED = 10
+"""An expert avoids an end that random actions meet this many times as often."""
+
 
 def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a named adversary, its own defaults where nothing else is said.
@@ -65,7 +68,11 @@ def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def adversary_settings(
-    name: str, demonstrations: Demonstrations, overrides: Mapping[str, Any], *, reaches_goal: Callable[[], bool]
+    name: str,
+    demonstrations: Demonstrations,
+    overrides: Mapping[str, Any],
+    *,
+    random_termination_rate: Callable[[], float],
 ) -> dict[str, Any]:
     """Our settings of a named adversary with some of them replaced.
 
@@ -74,31 +81,48 @@ def adversary_settings(
     start, is then settled by what takes least time; matching the expert's rate of termination is too weak for that.
 
     Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail`. Its gradient penalty is
-    larger where demonstrations are few for what it sees of each, and actions continuous.
+    larger where demonstrations are few for what it sees of each, and actions continuous. Where they are discrete and
+    the expert avoids an end, its own few are accidents: to end as often as it does would be paid as soon as the policy
+    does so more rarely.
 
     Args:
         name: The adversary's.
         demonstrations: The expert's.
         overrides: The settings that differ from ours.
-        reaches_goal: Says whether the expert ends its episodes itself, by reaching a goal; asked only if it matters,
-            since that takes episodes to find out.
+        random_termination_rate: Terminations per step of random actions; asked only if it matters, since that takes
+            episodes to find out.
     """
     if name in _LINEAR and "sign" not in overrides:
-        return {"sign": "negative" if reaches_goal() else "positive", **overrides}
+        goal = _reaches_goal(demonstrations, random_termination_rate)
+        return {"sign": "negative" if goal else "positive", **overrides}
     if name != "gail":
         return dict(overrides)
-    return {**_settings_of_gail(demonstrations, overrides, reaches_goal), **overrides}
+    return {**_settings_of_gail(demonstrations, overrides, random_termination_rate), **overrides}
 
 
 def _settings_of_gail(
-    demonstrations: Demonstrations, overrides: Mapping[str, Any], reaches_goal: Callable[[], bool]
+    demonstrations: Demonstrations, overrides: Mapping[str, Any], random_rate: Callable[[], float]
 ) -> dict[str, Any]:
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
     few = is_continuous and _are_few(demonstrations, overrides.get("inputs", DiscriminatorConfig.inputs))
     penalty = {"gradient_penalty": PENALTY_OF_FEW} if few else {}
     if "reward" in overrides:
         return penalty
-    return {**penalty, "reward": "log_d", "absorbing_states": False} if reaches_goal() else penalty
+    if _reaches_goal(demonstrations, random_rate):
+        return {**penalty, "reward": "log_d", "absorbing_states": False}
+    if not is_continuous and _avoids_ends(demonstrations, random_rate):
+        return {"expert_termination_rate": 0.0}
+    return penalty
+
+
+def _reaches_goal(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> bool:
+    """Whether most of the expert's episodes terminate, and sooner than those of random actions: by success."""
+    return demonstrations.whole.terminated.mean() > 0.5 and demonstrations.termination_rate > random_rate()
+
+
+def _avoids_ends(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> bool:
+    """Whether the expert's episodes terminate, but far more rarely than those of random actions."""
+    return 0 < AVOIDED * demonstrations.termination_rate <= random_rate()
 
 
 def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
