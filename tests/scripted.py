@@ -193,6 +193,7 @@ class Rollout(NamedTuple):
     values: Array
     advantages: Array
     returns: Array
+    log_probs: Array
 
     @property
     def ends(self) -> Array:
@@ -245,6 +246,7 @@ class Recorder(BaseCallback):
                 buffer.values.copy(),
                 buffer.advantages.copy(),
                 buffer.returns.copy(),
+                buffer.log_probs.copy(),
             )
         )
         self.learning_rates.append(float(self.model.lr_schedule(self.model._current_progress_remaining)))

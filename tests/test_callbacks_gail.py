@@ -533,6 +533,38 @@ def test_replayed_rollouts_come_before_the_new_one() -> None:
     assert_rewarded(recorder.rollouts, gamma=0.9, gae_lambda=0.9)
 
 
+@pytest.mark.parametrize("learner", ["TRPO", "PPO", "A2C"])
+@pytest.mark.parametrize("kind", [Scripted, Choosing])
+def test_surprising_actions_are_paid_their_causal_entropy(kind: type[Scripted], learner: str) -> None:
+    adversary, recorder = ScriptedAdversary(), Recorder()
+    gail = GAILCallback(adversary, demonstrations_of(kind()), causal_entropy=(1.0, 0.2))
+    with wrapped_copies(adversary, kind=kind, ends="both") as venv:
+        model = make_learner(learner, venv, gamma=0.9)
+        writer = Captured()
+        model.set_logger(Logger(folder=None, output_formats=[writer]))
+        model.learn(2 * 12, callback=[gail, recorder], log_interval=1)
+    for index, (rollout, weight) in enumerate(zip(recorder.rollouts, (0.6, 0.2), strict=True)):
+        learned = rollout.true_rewards(1 + index)
+        paid = learned - weight * rollout.log_probs + 0.9 * rollout.bootstrap_values * rollout.truncated
+        np.testing.assert_allclose(rollout.rewards, paid, rtol=1e-5, atol=1e-5)
+        advantages = hand_written_gae(
+            paid, rollout.values, rollout.ends, rollout.last_values, gamma=0.9, gae_lambda=0.9
+        )
+        np.testing.assert_allclose(rollout.advantages, advantages, rtol=1e-4, atol=1e-4)
+        assert writer.values[index]["gail/policy_entropy"] == pytest.approx(-rollout.log_probs.mean(), rel=1e-5)
+        assert writer.values[index]["gail/reward_mean"] == pytest.approx(learned.mean(), rel=1e-5)
+    if kind is Choosing:
+        assert recorder.rollouts[0].log_probs.mean() == pytest.approx(-np.log(3), rel=0.1)  # nearly uniform at first
+
+
+@pytest.mark.parametrize(
+    ("weight", "error"), [(-0.1, ValueError), (np.inf, ValueError), ("0.1", TypeError), (True, TypeError)]
+)
+def test_a_causal_entropy_is_a_weight(weight: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"causal_entropy must be a (finite )?number"):
+        GAILCallback(ScriptedAdversary(), demonstrations_of(Scripted()), causal_entropy=weight)
+
+
 class Asking(ScriptedAdversary):
     """Wants log-likelihoods and pays them."""
 

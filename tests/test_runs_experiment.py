@@ -9,7 +9,8 @@ from small_run import SMALL
 from sb3_gail import Demonstrations
 from sb3_gail.callbacks import GAILCallback, TargetKLCallback
 from sb3_gail.data import shipped
-from sb3_gail.runs.experiment import load_demonstrations, make_model
+from sb3_gail.runs.experiment import Experiment, load_demonstrations, make_model
+from sb3_gail.runs.named_adversaries import AdversaryName
 from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.schedules import value_at
 
@@ -25,6 +26,7 @@ def test_settings_reach_what_they_are_about() -> None:
         **{**SMALL, "learner": {"n_steps": 32, "target_kl": 0.05}},
         discriminator={"reward": "airl", "batch_size": 32},
         replay_rollouts=3,
+        causal_entropy=0.5,
     )
     model, callbacks = make_model(settings)
     gail = callbacks[0]
@@ -32,12 +34,19 @@ def test_settings_reach_what_they_are_about() -> None:
     assert (model.n_steps, model.target_kl) == (32, 0.05)  # type: ignore[attr-defined]
     assert (gail.adversary.config.reward, gail.adversary.config.batch_size) == ("airl", 32)  # type: ignore[attr-defined]
     assert gail.replay.maxlen == 3
+    assert gail.causal_entropy == 0.5
     (settling,) = callbacks[1:]
     assert isinstance(settling, TargetKLCallback)
     assert [value_at(settling.target_kl, remaining) for remaining in (1.0, 0.0)] == pytest.approx([0.05, 0.0025])
     whole = Demonstrations.load(shipped("CartPole-v1"))
     assert gail.demonstrations.n_episodes == 2
     assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)
+
+
+@pytest.mark.parametrize(("adversary", "weight"), [("gail", 0.03), ("airl", 0.0), ("fem", 0.0)])
+def test_weight_of_the_entropy_that_nobody_gave_is_spelt_out(adversary: AdversaryName, weight: float) -> None:
+    experiment = Experiment(TrainSettings(**SMALL, adversary=adversary))
+    assert experiment.settings.causal_entropy == experiment.callback.causal_entropy == weight
 
 
 def test_control_has_other_pairs_and_the_same_score() -> None:

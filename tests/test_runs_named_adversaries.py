@@ -13,7 +13,7 @@ from gymnasium import spaces
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship, LinearAdversary
 from sb3_gail.runs import Run, train
-from sb3_gail.runs.named_adversaries import adversary_settings, make_adversary, spelt_out
+from sb3_gail.runs.named_adversaries import adversary_settings, choose_causal_entropy, make_adversary, spelt_out
 from sb3_gail.runs.settings import TrainSettings
 
 
@@ -84,6 +84,12 @@ def test_discrete_actions_change_nothing() -> None:
     assert chosen("gail", discrete, {"batch_size": 8}) == {"batch_size": 8}
     assert chosen("gail", discrete, {"reward": "airl"}) == {"reward": "airl"}
     assert chosen("airl", discrete, {}) == {}
+
+
+def test_only_discrete_actions_under_gail_are_kept_varied_by_their_entropy() -> None:
+    assert choose_causal_entropy("gail", demonstrations(True)) == 0.03
+    assert [choose_causal_entropy(name, demonstrations(True)) for name in ("airl", "fem", "gtal")] == [0.0] * 3
+    assert choose_causal_entropy("gail", continuous(15)) == 0.0
 
 
 @pytest.mark.parametrize(("random_rate", "is_accident"), [(0.99, False), (1.0, True)])

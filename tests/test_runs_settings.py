@@ -53,6 +53,8 @@ def test_path_of_demonstrations_does_not_depend_on_the_working_folder(
         ({"total_timesteps": 0}, "total_timesteps must be a positive whole number, got 0"),
         ({"subsample": 2.5}, "subsample must be a positive whole number, got 2.5"),
         ({"trajectories": -1}, "trajectories must be a positive whole number, got -1"),
+        ({"causal_entropy": -0.1}, "causal_entropy must be a finite number of at least 0, got -0.1"),
+        ({"causal_entropy": "much"}, "causal_entropy must be a number, .* got 'much'"),
         ({"learner": {"gama": 0.9}}, "trpo has no setting 'gama'; expected some of .*gamma"),
         ({"learner": {"seed": 3}}, "trpo has no setting 'seed'; expected some of .*gamma"),
         ({"learner": {"learning_rate": "abc"}}, "trpo's learning_rate must be a value such as 0.001, got 'abc'"),

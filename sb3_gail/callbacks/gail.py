@@ -18,7 +18,7 @@ from sb3_gail.adversaries.base import Adversary
 from sb3_gail.callbacks.collection import Collection, find_collection, find_spec
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.likelihood import log_prob
-from sb3_gail.schedules import progress_remaining
+from sb3_gail.schedules import Scheduled, check_scheduled, progress_remaining, value_at
 from sb3_gail.task_evidence import evidence_of_another_task
 from sb3_gail.transitions import Array, Transitions
 from sb3_gail.wrappers.reward import check_adversary
@@ -48,16 +48,26 @@ class GAILCallback(BaseCallback):
         demonstrations: The expert's, in raw observations.
         replay_rollouts: How many past rollouts the adversary sees beside the new one. Its work grows with them, since a
             discriminator takes its steps by the number of transitions it is given.
+        causal_entropy: Weight, or a schedule of it, of the policy's causal entropy, which imitation maximises beside
+            its likeness to the expert (Ho & Ermon 2016, equations 15 and 18): so many times `-log pi(a|s)` is added to
+            each reward. Where policy and expert have become alike the reward is nearly flat, and advantages that the
+            learner normalises are noise that makes a policy ever surer of its actions; this keeps it from that.
         verbose: As SB3's.
 
     Raises:
-        TypeError: For another type of adversary or demonstrations; at the start of training for an off-policy learner.
-        ValueError: For a negative `replay_rollouts`; at the start of training, if demonstrations do not fit the
-            environment or the environment is not wrapped as it must be.
+        TypeError: For another type of an argument; at the start of training for an off-policy learner.
+        ValueError: For a `replay_rollouts` or `causal_entropy` out of range; at the start of training, if
+            demonstrations do not fit the environment or the environment is not wrapped as it must be.
     """
 
     def __init__(
-        self, adversary: Adversary, demonstrations: Demonstrations, *, replay_rollouts: int = 0, verbose: int = 0
+        self,
+        adversary: Adversary,
+        demonstrations: Demonstrations,
+        *,
+        replay_rollouts: int = 0,
+        causal_entropy: Scheduled = 0.0,
+        verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
         check_adversary(adversary)
@@ -66,8 +76,10 @@ class GAILCallback(BaseCallback):
             raise TypeError(f"replay_rollouts must be a whole number, got {replay_rollouts!r}")
         if replay_rollouts < 0:
             raise ValueError(f"replay_rollouts must be at least 0, got {replay_rollouts}")
+        check_scheduled("causal_entropy", causal_entropy)
         self.adversary = adversary
         self.demonstrations = demonstrations
+        self.causal_entropy = causal_entropy
         self.replay: deque[Transitions] = deque(maxlen=replay_rollouts)
         self._expert = demonstrations.transitions()
         self._collection: Collection
@@ -119,8 +131,9 @@ class GAILCallback(BaseCallback):
         self._compare_units(rollout)
         metrics = self._update_adversary(rollout)
         rewards = self._reward(rollout)
-        self._pay(rewards)
-        self._log(dict(metrics), rewards)
+        surprisal = -self._learner.rollout_buffer.log_probs
+        self._pay(rewards + value_at(self.causal_entropy, progress_remaining(self.model)) * surprisal)
+        self._log({**metrics, "policy_entropy": float(surprisal.mean())}, rewards)
         ended = time.perf_counter()
         self.logger.record("gail/time_share", (ended - started) / (ended - self._last_rollout_end))
         self._last_rollout_end = ended

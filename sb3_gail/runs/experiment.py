@@ -31,7 +31,7 @@ from sb3_gail.runs.learners import (
     make_venv,
     rollout_settings,
 )
-from sb3_gail.runs.named_adversaries import adversary_settings, make_adversary
+from sb3_gail.runs.named_adversaries import adversary_settings, choose_causal_entropy, make_adversary
 from sb3_gail.runs.settings import ExpertSettings, RunSettings, TrainSettings
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
@@ -117,10 +117,15 @@ class Experiment:
             settings.discriminator,
             random_termination_rate=cache(partial(_random_termination_rate, settings)),
         )
-        self.settings = settings = replace(settings, discriminator=chosen)
+        causal_entropy = settings.causal_entropy
+        if causal_entropy is None:
+            causal_entropy = choose_causal_entropy(settings.adversary, demonstrations)
+        self.settings = settings = replace(settings, discriminator=chosen, causal_entropy=causal_entropy)
         torch.manual_seed(settings.seed)
         adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
-        self.callback = GAILCallback(adversary, demonstrations, replay_rollouts=settings.replay_rollouts)
+        self.callback = GAILCallback(
+            adversary, demonstrations, replay_rollouts=settings.replay_rollouts, causal_entropy=causal_entropy
+        )
         self.settling = _settling(settings)
         self._venv = GAILRewardVecWrapper(venv, adversary)
 

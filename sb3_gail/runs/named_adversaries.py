@@ -46,6 +46,9 @@ PENALTY_OF_FEW = 0.3
 AVOIDED = 10
 """An expert avoids an end that random actions meet this many times as often."""
 
+CAUSAL_ENTROPY = 0.03
+"""The weight of the policy's entropy, where a `gail` that cannot tell it from the expert pays each step about 0.7."""
+
 
 def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a named adversary, its own defaults where nothing else is said.
@@ -129,6 +132,15 @@ def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
     """Whether the numbers that vary are so many that few transitions are easily told from all others."""
     encoder = TransitionEncoder(demonstrations, inputs=inputs)
     return not encoder.has_images and len(demonstrations) < FEW * int(encoder.scale.count_nonzero())
+
+
+def choose_causal_entropy(name: str, demonstrations: Demonstrations) -> float:
+    """The weight of the policy's entropy beside a named adversary, where actions are discrete.
+
+    The other adversaries' rewards are on other scales, and a deviation of continuous actions shrinks slowly by itself.
+    """
+    is_continuous = isinstance(demonstrations.action_space, spaces.Box)
+    return CAUSAL_ENTROPY if name == "gail" and not is_continuous else 0.0
 
 
 def make_adversary(

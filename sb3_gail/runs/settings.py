@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.runs.learners import ON_POLICY, VecEnvKind, learner_settings
 from sb3_gail.runs.named_adversaries import AdversaryName, spelt_out
+from sb3_gail.schedules import check_scheduled
 
 Value = int | float | bool | str
 """What a setting may be on the command line."""
@@ -83,6 +84,8 @@ class TrainSettings(RunSettings):
             transitions few for their size, `gail` has a `gradient_penalty` of 0.3; where they are discrete and random
             actions end episodes ten times as often, an `expert_termination_rate` of 0.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
+        causal_entropy: Weight of the policy's entropy, which is added to the reward; by default 0.03 with `gail` where
+            actions are discrete, and 0 elsewhere.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.
         eval_freq: Environment steps between evaluations of the true return.
@@ -101,6 +104,7 @@ class TrainSettings(RunSettings):
     adversary: AdversaryName = "gail"
     discriminator: dict[str, Value] = field(default_factory=dict)
     replay_rollouts: int = 0
+    causal_entropy: float | None = None
     pretrain: bool = False
     eval_freq: int = 20_000
     checkpoint_freq: int = 20_000
@@ -115,6 +119,8 @@ class TrainSettings(RunSettings):
         if self.trajectories is not None:
             _check_positive("trajectories", self.trajectories)
         try:
+            if self.causal_entropy is not None:
+                check_scheduled("causal_entropy", self.causal_entropy)
             spelt_out(self.adversary, self.discriminator)
         except TypeError as error:  # which type a setting has is for whoever typed it a matter of its value
             raise ValueError(str(error)) from error
