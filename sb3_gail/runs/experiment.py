@@ -119,7 +119,7 @@ class Experiment:
         )
         causal_entropy = settings.causal_entropy
         if causal_entropy is None:
-            causal_entropy = choose_causal_entropy(settings.adversary, demonstrations)
+            causal_entropy = choose_causal_entropy(settings.adversary, demonstrations, chosen)
         self.settings = settings = replace(settings, discriminator=chosen, causal_entropy=causal_entropy)
         torch.manual_seed(settings.seed)
         adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)

@@ -134,13 +134,15 @@ def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
     return not encoder.has_images and len(demonstrations) < FEW * int(encoder.scale.count_nonzero())
 
 
-def choose_causal_entropy(name: str, demonstrations: Demonstrations) -> float:
-    """The weight of the policy's entropy beside a named adversary, where actions are discrete.
+def choose_causal_entropy(name: str, demonstrations: Demonstrations, settings: Mapping[str, Any]) -> float:
+    """The weight of the policy's entropy beside a named adversary with all its settings.
 
-    The other adversaries' rewards are on other scales, and a deviation of continuous actions shrinks slowly by itself.
+    Only discrete actions need it: a deviation of continuous ones shrinks slowly by itself. Other rewards than `gail`
+    are on other scales, or have each step cost, and then entropy would pay for tarrying.
     """
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
-    return CAUSAL_ENTROPY if name == "gail" and not is_continuous else 0.0
+    pays_gail = name == "gail" and settings.get("reward", DiscriminatorConfig.reward) == "gail"
+    return CAUSAL_ENTROPY if pays_gail and not is_continuous else 0.0
 
 
 def make_adversary(

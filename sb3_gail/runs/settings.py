@@ -84,8 +84,8 @@ class TrainSettings(RunSettings):
             transitions few for their size, `gail` has a `gradient_penalty` of 0.3; where they are discrete and random
             actions end episodes ten times as often, an `expert_termination_rate` of 0.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
-        causal_entropy: Weight of the policy's entropy, which is added to the reward; by default 0.03 with `gail` where
-            actions are discrete, and 0 elsewhere.
+        causal_entropy: Weight of the policy's entropy, which is added to the reward; by default 0.03 where actions
+            are discrete and the reward is `gail`, and 0 elsewhere.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.
         eval_freq: Environment steps between evaluations of the true return.
