@@ -83,10 +83,9 @@ def adversary_settings(
     states, and a linear reward is negative. What few demonstrations leave open, such as the first move from another
     start, is then settled by what takes least time; matching the expert's rate of termination is too weak for that.
 
-    Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail`. Its gradient penalty is
-    larger where demonstrations are few for what it sees of each, and actions continuous. Where they are discrete and
-    the expert avoids an end, its own few are accidents: to end as often as it does would be paid as soon as the policy
-    does so more rarely.
+    Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail`. Where the expert avoids
+    ends, its own few are accidents: to end as often as it does would be paid as soon as the policy does so more rarely.
+    The gradient penalty is larger where actions are continuous and demonstrations few for what it sees of each.
 
     Args:
         name: The adversary's.
@@ -113,8 +112,8 @@ def _settings_of_gail(
         return penalty
     if _reaches_goal(demonstrations, random_rate):
         return {**penalty, "reward": "log_d", "absorbing_states": False}
-    if not is_continuous and _avoids_ends(demonstrations, random_rate):
-        return {"expert_termination_rate": 0.0}
+    if _avoids_ends(demonstrations, random_rate):
+        return {**penalty, "expert_termination_rate": 0.0}
     return penalty
 
 

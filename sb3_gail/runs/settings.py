@@ -80,9 +80,9 @@ class TrainSettings(RunSettings):
             defaults of `DiscriminatorConfig` or `AIRLConfig`; `fem` and `gtal` have a `sign` and a `memory`, `gtal` has
             `multiplicative_iterations`, too. What follows from the demonstrations: `gail` has the reward `log_d`
             without absorbing states where the expert ends most episodes, and sooner than random actions do, as one who
-            reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where actions are continuous and
-            transitions few for their size, `gail` has a `gradient_penalty` of 0.3; where they are discrete and random
-            actions end episodes ten times as often, an `expert_termination_rate` of 0.
+            reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where random actions end episodes ten
+            times as often as the expert, `gail` has an `expert_termination_rate` of 0; where actions are continuous and
+            transitions few for their size, a `gradient_penalty` of 0.3.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         causal_entropy: Weight of the policy's entropy, which is added to the reward; by default 0.03 where actions
             are discrete and the reward is `gail`, and 0 elsewhere.
