@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from sb3_contrib import TRPO
+from sb3_contrib import TRPO, MaskablePPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -26,6 +26,7 @@ LEARNERS: dict[str, tuple[type[OnPolicyAlgorithm], dict[str, Any]]] = {
     "TRPO": (TRPO, {"cg_max_steps": 3, "n_critic_updates": 1, "gae_lambda": 0.9}),
     "PPO": (PPO, {"n_epochs": 1, "gae_lambda": 0.9}),
     "A2C": (A2C, {"gae_lambda": 0.9}),
+    "MaskablePPO": (MaskablePPO, {"n_epochs": 1, "gae_lambda": 0.9}),
 }
 
 
@@ -193,7 +194,7 @@ class Rollout(NamedTuple):
     values: Array
     advantages: Array
     returns: Array
-    log_probs: Array
+    log_probs: Array  # of the actions, as the policy said when it took them
 
     @property
     def ends(self) -> Array:
@@ -221,9 +222,10 @@ class Recorder(BaseCallback):
         self.infos: list[dict[str, Any]] = []
         self._truths: list[list[Truth]] = []
         self._bootstrap_values: list[Array] = []
+        self._log_probs: list[Array] = []
 
     def _on_rollout_start(self) -> None:
-        self._truths, self._bootstrap_values = [], []
+        self._truths, self._bootstrap_values, self._log_probs = [], [], []
 
     def _on_step(self) -> bool:
         infos = self.locals["infos"]
@@ -233,6 +235,7 @@ class Recorder(BaseCallback):
         truths = [info["truth"] for info in infos]
         self._truths.append(truths)
         self._bootstrap_values.append(self.values([truth.next_observation for truth in truths]))
+        self._log_probs.append(self.locals["log_probs"].detach().numpy().reshape(len(truths)))
         return True
 
     def _on_rollout_end(self) -> None:
@@ -246,7 +249,7 @@ class Recorder(BaseCallback):
                 buffer.values.copy(),
                 buffer.advantages.copy(),
                 buffer.returns.copy(),
-                buffer.log_probs.copy(),
+                np.array(self._log_probs),
             )
         )
         self.learning_rates.append(float(self.model.lr_schedule(self.model._current_progress_remaining)))

@@ -533,9 +533,18 @@ def test_replayed_rollouts_come_before_the_new_one() -> None:
     assert_rewarded(recorder.rollouts, gamma=0.9, gae_lambda=0.9)
 
 
-@pytest.mark.parametrize("learner", ["TRPO", "PPO", "A2C"])
-@pytest.mark.parametrize("kind", [Scripted, Choosing])
-def test_surprising_actions_are_paid_their_causal_entropy(kind: type[Scripted], learner: str) -> None:
+@pytest.mark.parametrize(
+    ("learner", "kind", "entropy"),
+    [
+        ("TRPO", Scripted, None),
+        ("A2C", Scripted, None),
+        ("PPO", Choosing, np.log(3)),  # nearly uniform at first
+        ("MaskablePPO", Choosing, np.log(2)),  # one of three actions is masked
+    ],
+)
+def test_surprising_actions_are_paid_their_causal_entropy(
+    learner: str, kind: type[Scripted], entropy: float | None
+) -> None:
     adversary, recorder = ScriptedAdversary(), Recorder()
     gail = GAILCallback(adversary, demonstrations_of(kind()), causal_entropy=(1.0, 0.2))
     with wrapped_copies(adversary, kind=kind, ends="both") as venv:
@@ -553,8 +562,19 @@ def test_surprising_actions_are_paid_their_causal_entropy(kind: type[Scripted], 
         np.testing.assert_allclose(rollout.advantages, advantages, rtol=1e-4, atol=1e-4)
         assert writer.values[index]["gail/policy_entropy"] == pytest.approx(-rollout.log_probs.mean(), rel=1e-5)
         assert writer.values[index]["gail/reward_mean"] == pytest.approx(learned.mean(), rel=1e-5)
-    if kind is Choosing:
-        assert recorder.rollouts[0].log_probs.mean() == pytest.approx(-np.log(3), rel=0.1)  # nearly uniform at first
+    if entropy is not None:
+        assert writer.values[0]["gail/policy_entropy"] == pytest.approx(entropy, rel=0.1)
+
+
+def test_the_causal_entropy_is_normalised_with_the_reward() -> None:
+    adversary, recorder = ScriptedAdversary(), Recorder()
+    gail = GAILCallback(adversary, demonstrations_of(Scripted()), causal_entropy=0.5)
+    with wrapped_copies(adversary, ends="terminated") as venv:
+        vec_normalize = normalised(venv, norm_reward=True, training=False)
+        vec_normalize.ret_rms.var = np.array(25.0)
+        make_learner("PPO", vec_normalize).learn(12, callback=[gail, recorder])
+    (rollout,) = recorder.rollouts
+    np.testing.assert_allclose(rollout.rewards, (rollout.true_rewards(1) - 0.5 * rollout.log_probs) / 5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from gymnasium import spaces
 from small_run import SMALL
 
 from sb3_gail import Demonstrations
-from sb3_gail.callbacks import GAILCallback, TargetKLCallback
+from sb3_gail.callbacks import GAILCallback, MinimumStdCallback, TargetKLCallback
 from sb3_gail.data import shipped
 from sb3_gail.runs.experiment import Experiment, load_demonstrations, make_model
 from sb3_gail.runs.named_adversaries import AdversaryName
@@ -47,6 +51,35 @@ def test_settings_reach_what_they_are_about() -> None:
 def test_weight_of_the_entropy_that_nobody_gave_is_spelt_out(adversary: AdversaryName, weight: float) -> None:
     experiment = Experiment(TrainSettings(**SMALL, adversary=adversary))
     assert experiment.settings.causal_entropy == experiment.callback.causal_entropy == weight
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "learner", "share"),
+    [
+        ("ppo", {}, 0.8),
+        ("trpo", {}, 0.8),
+        ("ppo", {"use_sde": True}, None),  # has no deviation of its own to hold
+        ("ppo", {"policy_kwargs": {"log_std_init": -1.0}}, None),  # somebody's own choice
+    ],
+)
+def test_an_expert_who_hardly_moves_is_explored_to_the_end(
+    algorithm: str, learner: dict[str, Any], share: float | None, tmp_path: Path
+) -> None:
+    actions = np.repeat([[0.12], [-0.12]], 100, axis=0)  # of -2 to 2
+    still = Demonstrations.from_arrays(
+        np.random.default_rng(0).normal(size=(201, 3)),
+        actions,
+        lengths=[200],
+        truncated=[True],
+        action_space=spaces.Box(-2, 2, (1,)),
+    )
+    still.save(tmp_path / "still.npz")
+    settings = {**SMALL, "algorithm": algorithm, "trajectories": 1, "env": "Pendulum-v1", "vec_env": "dummy"}
+    _, callbacks = make_model(
+        TrainSettings(**{**settings, "demonstrations": tmp_path / "still.npz", "learner": learner})
+    )
+    shares = [callback.share for callback in callbacks if isinstance(callback, MinimumStdCallback)]
+    assert shares == ([] if share is None else [pytest.approx(share)])
 
 
 def test_control_has_other_pairs_and_the_same_score() -> None:

@@ -24,6 +24,7 @@ from sb3_gail.runs.experiment import make_model, make_plain_model, resolve_setti
 from sb3_gail.runs.learners import (
     VecEnvKind,
     choose_vec_env,
+    exploring_share,
     imitating_policy,
     learner_settings,
     make_venv,
@@ -252,9 +253,19 @@ def test_an_expert_who_hardly_moves_is_explored(bound: float, deviation: float) 
     assert math.exp(log_deviation) == pytest.approx(deviation)
 
 
+@pytest.mark.parametrize(("half_range", "deviation", "share"), [(1.0, 0.06, 0.8), (5.0, 0.3, 0.8), (1.0, 0.1, 0.0)])
+def test_what_is_added_for_exploration_stays(half_range: float, deviation: float, share: float) -> None:
+    demonstrations = demonstrated([[deviation], [-deviation]] * 2, spaces.Box(-half_range, half_range, (1,)))
+    assert exploring_share(demonstrations) == pytest.approx(share, abs=1e-3)
+
+
 def test_actions_that_may_be_made_up_do_not_count() -> None:
-    assert imitating_policy(demonstrated([[0.3]] * 7, spaces.Box(-1, 1, (1,)))) == {}
+    made_up = demonstrated([[0.3]] * 7, spaces.Box(-1, 1, (1,)))
+    assert imitating_policy(made_up) == {}
+    assert exploring_share(made_up) == 0
 
 
 def test_choices_do_not_deviate() -> None:
-    assert imitating_policy(demonstrated([0, 1], spaces.Discrete(2))) == {}
+    choices = demonstrated([0, 1], spaces.Discrete(2))
+    assert imitating_policy(choices) == {}
+    assert exploring_share(choices) == 0

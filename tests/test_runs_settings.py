@@ -27,6 +27,16 @@ def test_file_spells_defaults_out(tmp_path: Path) -> None:
     assert (read.trajectories, read.total_timesteps, read.demonstrations) == (2, settings.total_timesteps, None)
 
 
+def test_run_from_before_there_was_an_entropy_goes_on_without(tmp_path: Path) -> None:
+    write_settings(tmp_path / "settings.json", TrainSettings())
+    written = json.loads((tmp_path / "settings.json").read_text())
+    del written["causal_entropy"]
+    (tmp_path / "settings.json").write_text(json.dumps(written))
+    read = read_settings(tmp_path / "settings.json")
+    assert isinstance(read, TrainSettings)
+    assert read.causal_entropy == 0.0
+
+
 def test_second_writing_changes_nothing(tmp_path: Path) -> None:
     read = written(tmp_path, TrainSettings(algorithm="a2c", wandb_project="p"))
     assert written(tmp_path, read) == read
@@ -54,7 +64,8 @@ def test_path_of_demonstrations_does_not_depend_on_the_working_folder(
         ({"subsample": 2.5}, "subsample must be a positive whole number, got 2.5"),
         ({"trajectories": -1}, "trajectories must be a positive whole number, got -1"),
         ({"causal_entropy": -0.1}, "causal_entropy must be a finite number of at least 0, got -0.1"),
-        ({"causal_entropy": "much"}, "causal_entropy must be a number, .* got 'much'"),
+        ({"causal_entropy": "much"}, "causal_entropy must be a finite number of at least 0, got 'much'"),
+        ({"causal_entropy": (0.1, 0.0)}, r"causal_entropy must be a finite number of at least 0, got \(0.1, 0.0\)"),
         ({"learner": {"gama": 0.9}}, "trpo has no setting 'gama'; expected some of .*gamma"),
         ({"learner": {"seed": 3}}, "trpo has no setting 'seed'; expected some of .*gamma"),
         ({"learner": {"learning_rate": "abc"}}, "trpo's learning_rate must be a value such as 0.001, got 'abc'"),

@@ -51,7 +51,8 @@ class GAILCallback(BaseCallback):
         causal_entropy: Weight, or a schedule of it, of the policy's causal entropy, which imitation maximises beside
             its likeness to the expert (Ho & Ermon 2016, equations 15 and 18): so many times `-log pi(a|s)` is added to
             each reward. Where policy and expert have become alike the reward is nearly flat, and advantages that the
-            learner normalises are noise that makes a policy ever surer of its actions; this keeps it from that.
+            learner normalises are noise that makes a policy ever surer of its actions; this keeps it from that. It is
+            paid while an episode lasts, so leave it at 0 where each step is to cost, as with the reward `log_d`.
         verbose: As SB3's.
 
     Raises:

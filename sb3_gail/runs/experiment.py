@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from sb3_gail.callbacks import GAILCallback, TargetKLCallback
+from sb3_gail.callbacks import GAILCallback, MinimumStdCallback, TargetKLCallback
 from sb3_gail.checkpoint import load_checkpoint
 from sb3_gail.data import shipped
 from sb3_gail.demonstrations import Demonstrations
@@ -22,6 +22,7 @@ from sb3_gail.runs.learners import (
     ON_POLICY,
     choose_n_envs,
     choose_vec_env,
+    exploring_share,
     falling_target_kl,
     imitating_policy,
     is_normalised,
@@ -97,7 +98,7 @@ class Experiment:
     Attributes:
         settings: The same, with what was chosen where they left it open.
         callback: GAIL's, with the adversary and the demonstrations.
-        settling: Callbacks that let the learner come to rest at the expert.
+        settling: Callbacks that let the learner come to rest at the expert, or go on exploring one who hardly moves.
 
     Raises:
         OSError: If the demonstrations cannot be read.
@@ -126,7 +127,7 @@ class Experiment:
         self.callback = GAILCallback(
             adversary, demonstrations, replay_rollouts=settings.replay_rollouts, causal_entropy=causal_entropy
         )
-        self.settling = _settling(settings)
+        self.settling = _settling(settings, demonstrations)
         self._venv = GAILRewardVecWrapper(venv, adversary)
 
     def make(self) -> BaseAlgorithm:
@@ -141,12 +142,16 @@ class Experiment:
         )
 
 
-def _settling(settings: TrainSettings) -> list[BaseCallback]:
-    """What lets TRPO come to rest at the expert."""
-    if settings.algorithm != "trpo":
-        return []
-    target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
-    return [TargetKLCallback(falling_target_kl(target_kl))]
+def _settling(settings: TrainSettings, demonstrations: Demonstrations) -> list[BaseCallback]:
+    """What lets TRPO come to rest at the expert, and any learner go on exploring one who hardly moves."""
+    callbacks: list[BaseCallback] = []
+    if settings.algorithm == "trpo":
+        target_kl = learner_settings(settings.algorithm, settings.learner)["target_kl"]
+        callbacks.append(TargetKLCallback(falling_target_kl(target_kl)))
+    share = exploring_share(demonstrations)
+    if share and not settings.learner.get("use_sde") and "policy_kwargs" not in settings.learner:
+        callbacks.append(MinimumStdCallback(share))
+    return callbacks
 
 
 def _make_model(settings: RunSettings, venv: VecEnv, defaults: Mapping[str, Any] | None = None) -> BaseAlgorithm:

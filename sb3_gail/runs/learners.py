@@ -171,15 +171,36 @@ def imitating_policy(demonstrations: Demonstrations) -> dict[str, Any]:
     and until then the noise alone tells policy from expert. Actions that are all the same say nothing about it: they
     may stand in for ones that nobody recorded.
     """
-    space = demonstrations.action_space
-    if not isinstance(space, spaces.Box):
+    expert = _expert_deviation(demonstrations)
+    if not expert:
         return {}
+    first = max(expert, _smallest_deviation(demonstrations.action_space))
+    return {"policy_kwargs": {"log_std_init": math.log(first)}}
+
+
+def exploring_share(demonstrations: Demonstrations) -> float:
+    """The share, 0 to 1, of an imitating policy's first deviation that is not to be lost while it learns.
+
+    It is what was added, in variance, to the deviation of an expert who hardly moves, so that it is explored. It tells
+    policy from expert, and would be driven out; then nothing new is tried any more, such as from starts still lost.
+    """
+    expert, smallest = _expert_deviation(demonstrations), _smallest_deviation(demonstrations.action_space)
+    return math.sqrt(1 - (expert / smallest) ** 2) if 0 < expert < smallest else 0.0
+
+
+def _expert_deviation(demonstrations: Demonstrations) -> float:
+    """How much the expert's actions deviate, over all their numbers; 0 where they are discrete, or all the same."""
+    if not isinstance(demonstrations.action_space, spaces.Box):
+        return 0.0
     actions = np.asarray(demonstrations.transitions().actions, dtype=np.float64)
-    if not np.ptp(actions, axis=0).any():
-        return {}
-    smallest = SMALLEST_INITIAL_DEVIATION * (float(np.mean(space.high - space.low)) / 2 if space.is_bounded() else 1.0)
-    deviation = max(smallest, float(np.sqrt(actions.var(axis=0).mean())))
-    return {"policy_kwargs": {"log_std_init": math.log(deviation)}}
+    return float(np.sqrt(actions.var(axis=0).mean())) if np.ptp(actions, axis=0).any() else 0.0
+
+
+def _smallest_deviation(space: gym.Space[Any]) -> float:
+    """An imitating policy's, in the units of its actions."""
+    if not isinstance(space, spaces.Box) or not space.is_bounded():
+        return SMALLEST_INITIAL_DEVIATION
+    return SMALLEST_INITIAL_DEVIATION * float(np.mean(space.high - space.low)) / 2
 
 
 def falling_target_kl(target_kl: float) -> Callable[[float], float]:

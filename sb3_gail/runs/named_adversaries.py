@@ -136,8 +136,8 @@ def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
 def choose_causal_entropy(name: str, demonstrations: Demonstrations, settings: Mapping[str, Any]) -> float:
     """The weight of the policy's entropy beside a named adversary with all its settings.
 
-    Only discrete actions need it: a deviation of continuous ones shrinks slowly by itself. Other rewards than `gail`
-    are on other scales, or have each step cost, and then entropy would pay for tarrying.
+    Only discrete actions need it: continuous ones have a deviation, which shrinks slowly and can be held. Other rewards
+    than `gail` are on other scales, or have each step cost, and then entropy would pay for tarrying.
     """
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
     pays_gail = name == "gail" and settings.get("reward", DiscriminatorConfig.reward) == "gail"

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.runs.learners import ON_POLICY, VecEnvKind, learner_settings
 from sb3_gail.runs.named_adversaries import AdversaryName, spelt_out
-from sb3_gail.schedules import check_scheduled
 
 Value = int | float | bool | str
 """What a setting may be on the command line."""
@@ -28,7 +27,9 @@ class RunSettings:
         vec_env: What runs them: `envpool`, `dummy` for SB3's `DummyVecEnv`, or `auto` for EnvPool where it is installed
             and has the environment.
         seed: Seeds the learner, the environments and the choice of subsampled transitions.
-        learner: Arguments of the learner that differ from our settings, such as `gamma 0.995 n_steps 512`.
+        learner: Arguments of the learner that differ from our settings, such as `gamma 0.995 n_steps 512`. An imitating
+            one's first actions deviate as the expert's do, but by at least a tenth of half their range, and keep what
+            that adds (`policy_kwargs` or `use_sde` of your own end that).
         n_eval_episodes: Deterministic episodes in each evaluation.
         device: Where networks live: `cpu`, `cuda` or `auto`. Small ones are fastest on the CPU.
         threads: Threads of one torch operation. Small networks are slower on many.
@@ -80,8 +81,9 @@ class TrainSettings(RunSettings):
             defaults of `DiscriminatorConfig` or `AIRLConfig`; `fem` and `gtal` have a `sign` and a `memory`, `gtal` has
             `multiplicative_iterations`, too. What follows from the demonstrations: `gail` has the reward `log_d`
             without absorbing states where the expert ends most episodes, and sooner than random actions do, as one who
-            reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where random actions end episodes ten
-            times as often as the expert, `gail` has an `expert_termination_rate` of 0; where actions are continuous and
+            reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where random actions end episodes at
+            least ten times as often as the expert, `gail` has an `expert_termination_rate` of 0 (unless its `reward` is
+            given); where actions are continuous and
             transitions few for their size, a `gradient_penalty` of 0.3.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         causal_entropy: Weight of the policy's entropy, which is added to the reward; by default 0.03 where actions
@@ -118,9 +120,9 @@ class TrainSettings(RunSettings):
             _check_positive(name, getattr(self, name))
         if self.trajectories is not None:
             _check_positive("trajectories", self.trajectories)
+        if self.causal_entropy is not None:
+            _check_weight("causal_entropy", self.causal_entropy)
         try:
-            if self.causal_entropy is not None:
-                check_scheduled("causal_entropy", self.causal_entropy)
             spelt_out(self.adversary, self.discriminator)
         except TypeError as error:  # which type a setting has is for whoever typed it a matter of its value
             raise ValueError(str(error)) from error
@@ -150,6 +152,7 @@ def read_settings(path: Path) -> RunSettings:
         if values.pop("command") == "expert":
             return ExpertSettings(**values)
         demonstrations = values.pop("demonstrations")
+        values.setdefault("causal_entropy", 0.0)  # as in runs from before there was any
         discriminator: dict[str, Any] = {
             name: tuple(it) if isinstance(it, list) else it for name, it in values.pop("discriminator").items()
         }
@@ -158,6 +161,11 @@ def read_settings(path: Path) -> RunSettings:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"expected the settings of a run, got others in {path}: {error!r}") from error
+
+
+def _check_weight(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
 def _check_positive(name: str, value: object) -> None:

@@ -53,10 +53,17 @@ def train(settings: TrainSettings, *, progress: bool = False) -> Run:
     # Last, so that whatever is wrong leaves no folder behind.
     folder = new_folder(settings)
     write_settings(folder / "settings.json", experiment.settings)
-    if progress and experiment.settings.discriminator:
-        chosen = ", ".join(f"{name} {value}" for name, value in experiment.settings.discriminator.items())
-        print(f"{experiment.settings.adversary} with {chosen}")
+    if progress:
+        _print_chosen(experiment.settings)
     return _train(Run(folder), experiment, model, progress)
+
+
+def _print_chosen(settings: TrainSettings) -> None:
+    chosen = dict(settings.discriminator)
+    if settings.causal_entropy:
+        chosen["causal_entropy"] = settings.causal_entropy
+    if chosen:
+        print(f"{settings.adversary} with {', '.join(f'{name} {value}' for name, value in chosen.items())}")
 
 
 def resume(path: str | Path, *, progress: bool = False) -> Run:
