@@ -104,10 +104,10 @@ def test_end_that_random_actions_meet_ten_times_as_often_is_an_accident(random_r
         return adversary_settings("gail", expert, overrides, random_termination_rate=lambda: random_rate)
 
     one_in_ten = demonstrations(True, False, False, False, False)
-    assert chosen(one_in_ten, {}) == ({"expert_termination_rate": 0.0} if is_accident else {})
+    accident = {"expert_termination_rate": 0.0} if is_accident else {}
+    assert chosen(one_in_ten, {}) == accident
     assert chosen(one_in_ten, {"reward": "gail"}) == {"reward": "gail"}
     assert chosen(demonstrations(False), {}) == {}
-    accident = {"expert_termination_rate": 0.0} if is_accident else {}
     assert chosen(continuous(10), {}) == {"gradient_penalty": 0.3, **accident}
 
 

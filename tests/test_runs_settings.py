@@ -29,9 +29,9 @@ def test_file_spells_defaults_out(tmp_path: Path) -> None:
 
 def test_run_from_before_there_was_an_entropy_goes_on_without(tmp_path: Path) -> None:
     write_settings(tmp_path / "settings.json", TrainSettings())
-    written = json.loads((tmp_path / "settings.json").read_text())
-    del written["causal_entropy"]
-    (tmp_path / "settings.json").write_text(json.dumps(written))
+    values = json.loads((tmp_path / "settings.json").read_text())
+    del values["causal_entropy"]
+    (tmp_path / "settings.json").write_text(json.dumps(values))
     read = read_settings(tmp_path / "settings.json")
     assert isinstance(read, TrainSettings)
     assert read.causal_entropy == 0.0
