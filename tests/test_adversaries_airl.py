@@ -196,8 +196,10 @@ def test_saved_and_loaded_it_goes_on_alike(tmp_path: Path) -> None:
     transitions = with_log_prob(demonstrations.transitions())
     airl.update(transitions, transitions, progress_remaining=1.0)
     airl.update(transitions[:3], transitions, progress_remaining=1.0)  # too few: they wait, and their likelihoods too
+    airl.use_discount(0.5)
     airl.save(tmp_path / "airl.pt")
     other.load(tmp_path / "airl.pt")
+    np.testing.assert_array_equal(airl.reward(transitions), other.reward(transitions))
     metrics = []
     for each in (airl, other):
         torch.manual_seed(1)

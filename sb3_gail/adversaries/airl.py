@@ -97,8 +97,9 @@ class AIRL(Discriminator):
     where an episode can end the constant is not free either. A time limit is no end. Demonstrations must therefore say
     which of their episodes terminated, as the environment does of the policy's: else that tells the two apart.
 
-    The likelihoods are the current policy's on both sides; `GAILCallback` fills them in. Where nobody knows them (the
-    reward wrapper alone), the reward is that of `f`.
+    The likelihoods are the current policy's on both sides; `GAILCallback` fills them in when a rollout ends. A rollout
+    that is shorter than a batch waits for the next ones, with those of the policy that made it. Where nobody knows them
+    (the reward wrapper alone), the reward is that of `f`.
 
     Args:
         encoder: Of observations, next observations and, if `g` sees them, actions.
@@ -155,7 +156,13 @@ class AIRL(Discriminator):
 
     def use_discount(self, gamma: float) -> None:
         """Takes over the learner's discount, for the potential."""
+        super().use_discount(gamma)
         self.network.gamma = gamma
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As a `Discriminator`'s, with the discount that the state was saved with."""
+        super().load_state_dict(state)
+        self.network.gamma = state["absorbing"]["gamma"]
 
     def reward_only(self) -> FrozenReward:
         """A copy of `g` alone, as it is now, to train a fresh agent on."""
