@@ -9,14 +9,16 @@ Throughout, `logit > 0` means "expert" and `D = sigmoid(logit)` is the probabili
 | `airl` | `log D - log(1 - D)` | both signs | early on, sure that nothing is the expert's, it costs: ends episodes |
 | `fairl` | `-logit * exp(logit)` | both signs | costs where the expert is sure; unstable for large logits |
 
-The last column is without absorbing states (`DiscriminatorConfig.absorbing_states`), which take that bias away. What is
-left is the slope: `gail` hardly tells bad from very bad, `log_d` good from very good, `airl` tells both apart.
+The last column is without absorbing states (`DiscriminatorConfig.absorbing_states`), which take that bias away from the
+first three; where a reward does not grow with the logit, as `fairl`, there are none. What is left is the slope: `gail`
+hardly tells bad from very bad, `log_d` good from very good, `airl` tells both apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,6 +48,12 @@ def fairl_reward(logits: Tensor) -> Tensor:
     The exponential's argument is held below 20, where float32 has lost the difference anyway.
     """
     return -logits * logits.clamp(max=_LARGEST_FAIRL_LOGIT).exp()
+
+
+def grows_with_the_logit(reward: RewardFunction) -> bool:
+    """Whether more of an expert is never paid less, for logits from -6 to 6: `D` from 0.002 to 0.998."""
+    rewards = reward(torch.linspace(-6.0, 6.0, 121))
+    return bool((rewards.diff() >= 0).all())
 
 
 REWARDS: dict[str, RewardFunction] = {

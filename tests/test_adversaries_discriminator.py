@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from sb3_gail import Demonstrations, Discriminator, DiscriminatorConfig, Transitions
 from sb3_gail.adversaries import FrozenReward
 from sb3_gail.encoder import TransitionEncoder
+from sb3_gail.rewards import fairl_reward
 from sb3_gail.transitions import Array
 from sb3_gail.wrappers import GAILRewardWrapper
 
@@ -502,6 +503,14 @@ def test_the_learners_discount_is_taken_over() -> None:
     torch.testing.assert_close(told.reward(rollout), given.reward(rollout))
     with pytest.raises(ValueError, match=r"a gamma below 1, got 1\.0"):
         told.use_discount(1.0)
+
+
+def test_a_reward_that_would_pay_for_a_rare_end_has_no_absorbing_states() -> None:
+    demonstrations = demonstrations_of(Scripted())
+    discriminator = small(demonstrations, reward="fairl", expert_termination_rate=0.0)
+    rollout = demonstrations.transitions()[:]
+    ended = dataclasses.replace(rollout, terminated=np.ones(len(demonstrations), bool))
+    torch.testing.assert_close(discriminator.reward(ended), fairl_reward(discriminator.logits(rollout)))
 
 
 DUPLICATES: dict[str, Callable[[Discriminator], Discriminator]] = {

@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sb3_gail.rewards import REWARDS, airl_reward, fairl_reward, gail_reward, log_d_reward, reward_function
+from sb3_gail.rewards import (
+    REWARDS,
+    RewardFunction,
+    airl_reward,
+    fairl_reward,
+    gail_reward,
+    grows_with_the_logit,
+    log_d_reward,
+    reward_function,
+)
 
 # D = sigmoid(logit) is 1/2, 3/4 and 1/5.
 LOGITS = torch.tensor([0.0, math.log(3.0), -math.log(4.0)])
@@ -47,6 +56,18 @@ def test_the_table_of_signs_is_true() -> None:
     torch.testing.assert_close(airl_reward(logits), -airl_reward(-logits))
     assert fairl_reward(torch.linspace(-5, 0, 5001)).max().item() == pytest.approx(1 / math.e, rel=1e-6)
     assert (fairl_reward(logits[logits > 0]) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected"),
+    [
+        *((function, name != "fairl") for name, function in REWARDS.items()),
+        (lambda logits: logits.clamp(-2, 2), True),
+        (torch.neg, False),
+    ],
+)
+def test_which_rewards_grow_with_the_logit(reward: RewardFunction, expected: bool) -> None:
+    assert grows_with_the_logit(reward) is expected
 
 
 @pytest.mark.parametrize("name", REWARDS)

@@ -28,7 +28,7 @@ from sb3_gail.losses import (
     loss_function,
     weight_decay,
 )
-from sb3_gail.rewards import RewardFunction, reward_function
+from sb3_gail.rewards import RewardFunction, grows_with_the_logit, reward_function
 from sb3_gail.schedules import Scheduled, check_scheduled, value_at
 from sb3_gail.transitions import Array, Transitions
 
@@ -60,7 +60,8 @@ class DiscriminatorConfig:
             least a sixth of their typical deviation where that is less.
         absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
             worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
-            It needs logits that are log ratios of densities, so it has no effect with another loss than `"bce"`.
+            It needs logits that are log ratios of densities, and a reward that grows with them: it has no effect with
+            another loss than `"bce"`, nor with a reward such as `"fairl"`, which would pay for a rare end.
         expert_termination_rate: How many terminations a step the absorbing state takes for the expert's; by default as
             many as the demonstrations have, and 0 where they are accidents that are not to be imitated.
         gamma: The learner's discount, which says for how long the absorbing state counts. `GAILCallback` sets it to the
@@ -155,7 +156,7 @@ class Discriminator(Adversary):
         if config.label_smoothing:
             self._loss = partial(binary_cross_entropy, label_smoothing=config.label_smoothing)
         self._absorbing = AbsorbingState(expert_rate=expert_termination_rate, gamma=config.gamma)
-        self._pays_absorbing = config.absorbing_states and config.loss == "bce"
+        self._pays_absorbing = config.absorbing_states and config.loss == "bce" and grows_with_the_logit(self._reward)
         self._pending: list[Transitions] = []
         self._transitions_owed = 0
         self._encoded_expert: tuple[Transitions, Tensor] | None = None
