@@ -23,9 +23,10 @@ from scripted import (
     linear_reward,
     transitions_of,
 )
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO, HerReplayBuffer
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -213,3 +214,10 @@ def test_a_discriminator_scores_single_steps_as_it_scores_batches() -> None:
 def test_the_other_kind_of_environment_is_refused() -> None:
     with pytest.raises(TypeError, match="GAILRewardVecWrapper"):
         GAILRewardWrapper(DummyVecEnv([lambda: gym.make("CartPole-v1")]), ScriptedAdversary())  # type: ignore[arg-type]
+
+
+def test_relabelled_goals_are_not_paid_by_the_environment() -> None:
+    env = GAILRewardWrapper(BitFlippingEnv(), ScriptedAdversary())
+    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20, device="cpu")
+    with pytest.raises(NotImplementedError, match="expected no HerReplayBuffer around a learned reward"):
+        model.learn(30)

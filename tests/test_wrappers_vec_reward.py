@@ -19,6 +19,8 @@ from scripted import (
     transitions_of,
     wrapped_copies,
 )
+from stable_baselines3 import DQN, HerReplayBuffer
+from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize, VecTransposeImage
 
@@ -165,9 +167,11 @@ def test_it_refuses_what_does_not_belong_inside() -> None:
     with pytest.raises(ValueError, match=r"expected environments without GAILRewardVecWrapper, got some that have it"):
         GAILRewardVecWrapper(GAILRewardVecWrapper(copies(), adversary), adversary)
     with pytest.raises(ValueError, match=r"without GAILRewardVecWrapper"):
-        GAILRewardVecWrapper(VecTransposeImage(GAILRewardVecWrapper(copies(kind=Pictured), adversary)), adversary)
+        GAILRewardVecWrapper(VecMonitor(GAILRewardVecWrapper(copies(), adversary)), adversary)
     with pytest.raises(ValueError, match=r"got VecNormalize inside the reward wrapper, .* put it outside"):
         GAILRewardVecWrapper(VecNormalize(copies()), adversary)
+    with pytest.raises(ValueError, match=r"got VecTransposeImage inside the reward wrapper; leave it to SB3"):
+        GAILRewardVecWrapper(VecTransposeImage(copies(kind=Pictured)), adversary)
     with pytest.raises(ValueError, match=r"without GAILRewardWrapper, got some that have it; use one of the two"):
         GAILRewardVecWrapper(DummyVecEnv([lambda: GAILRewardWrapper(Scripted(), adversary)]), adversary)
     with pytest.raises(ValueError, match=r"got environments with NormalizeObservation inside"):
@@ -177,3 +181,10 @@ def test_it_refuses_what_does_not_belong_inside() -> None:
 def test_the_other_kind_of_environment_is_refused() -> None:
     with pytest.raises(TypeError, match="GAILRewardWrapper"):
         GAILRewardVecWrapper(gym.make("CartPole-v1"), ScriptedAdversary())  # type: ignore[arg-type]
+
+
+def test_relabelled_goals_are_not_paid_by_the_environment() -> None:
+    env = GAILRewardVecWrapper(DummyVecEnv([BitFlippingEnv]), ScriptedAdversary())
+    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20, device="cpu")
+    with pytest.raises(NotImplementedError, match="expected no HerReplayBuffer around a learned reward"):
+        model.learn(30)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +13,11 @@ from stable_baselines3.common.monitor import Monitor
 
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.transitions import Transitions, map_observations, single_precision
+
+NO_RELABELLING = (
+    "expected no HerReplayBuffer around a learned reward: the transitions that it relabels would be paid the "
+    "environment's own; take SB3's DictReplayBuffer"
+)
 
 
 class GAILRewardWrapper(Monitor[Any, Any], RecordConstructorArgs):
@@ -82,6 +87,10 @@ class GAILRewardWrapper(Monitor[Any, Any], RecordConstructorArgs):
             return observation, 0.0, terminated, truncated, info
         reward = float(self.adversary.reward(stack_transitions([transition]))[0])
         return observation, reward, terminated, truncated, info
+
+    def compute_reward(self, *goals_and_infos: Any) -> NoReturn:
+        """Refuses: SB3's `HerReplayBuffer` would mix the environment's own reward with the learned one."""
+        raise NotImplementedError(NO_RELABELLING)
 
     def skip_scoring(self, n_steps: int) -> None:
         """The next `n_steps` steps pay 0 and carry their transition in `info["transition"]`."""

@@ -8,12 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.transitions import Array, Transitions, map_observations, single_precision
-from sb3_gail.wrappers.reward import GAILRewardWrapper, check_adversary
+from sb3_gail.wrappers.reward import NO_RELABELLING, GAILRewardWrapper, check_adversary
 
 
 class GAILRewardVecWrapper(VecMonitor):
@@ -33,7 +33,7 @@ class GAILRewardVecWrapper(VecMonitor):
 
     Raises:
         TypeError: If `adversary` is not an `Adversary`.
-        ValueError: If `venv` pays an adversary's reward already, or normalises inside.
+        ValueError: If `venv` pays an adversary's reward already, or normalises or transposes images inside.
     """
 
     def __init__(self, venv: VecEnv, adversary: Adversary) -> None:
@@ -83,6 +83,18 @@ class GAILRewardVecWrapper(VecMonitor):
         step.add(previous, self._actions, self._observations, dones, infos)
         rewards = self.adversary.reward(step.transitions()).cpu().numpy()
         return observations, rewards, dones, infos
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method of the environments, but not what pays their own reward for another goal.
+
+        Raises:
+            NotImplementedError: If SB3's `HerReplayBuffer` asks for `compute_reward`.
+        """
+        if method_name == "compute_reward":
+            raise NotImplementedError(NO_RELABELLING)
+        return super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
 
     def skip_scoring(self, n_steps: int) -> None:
         """The next `n_steps` steps pay 0 and are kept for `collected`."""
@@ -148,6 +160,11 @@ def _check_inside(venv: VecEnv) -> None:
             raise ValueError(
                 "expected raw observations, got VecNormalize inside the reward wrapper, whose statistics move away "
                 "from the demonstrations'; put it outside: VecNormalize(GAILRewardVecWrapper(venv, adversary))"
+            )
+        if isinstance(layer, VecTransposeImage):
+            raise ValueError(
+                "expected images as the environments show them, got VecTransposeImage inside the reward wrapper; leave "
+                "it to SB3, which puts it outside where a policy needs it"
             )
         layer = layer.venv
     if any(venv.env_is_wrapped(GAILRewardWrapper)):
