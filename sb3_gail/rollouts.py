@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -16,6 +16,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, is_vecenv_wrapped
 
 from sb3_gail.episodes import Episode
+from sb3_gail.exploration import Exploration
 from sb3_gail.raw_observations import policy_observations, raw_vec_env
 from sb3_gail.spaces import single_precision_space
 from sb3_gail.transitions import Array, Observations, map_observations
@@ -135,6 +136,8 @@ def _row(observations: Any, index: int) -> Any:
 def policy_actor(model: Any, venv: VecEnv, *, deterministic: bool) -> Actor:
     """An SB3 algorithm or policy, with its recurrent state, its action masks and the observations that it knows.
 
+    One that samples has `Exploration` of its own.
+
     These are normalised with the statistics of the `VecNormalize` around `venv`; where there is none, of the one around
     the algorithm's own environment, `model.get_env()`.
 
@@ -150,18 +153,20 @@ def policy_actor(model: Any, venv: VecEnv, *, deterministic: bool) -> Actor:
     _check_same("actions", raw.action_space, getattr(model, "action_space", raw.action_space))
     _check_same("observations", raw.observation_space, raw_vec_env(lens).observation_space)
     masked = _takes_masks(model, raw)
+    exploration = None if deterministic else Exploration(model)
     state: Any = None
 
     def act(observations: Observations, starts: Array) -> Array:
         nonlocal state
         masks = {"action_masks": np.stack(raw.env_method("action_masks"))} if masked else {}
-        actions, state = model.predict(
-            policy_observations(lens, observations),
-            state=state,
-            episode_start=starts,
-            deterministic=deterministic,
-            **masks,
-        )
+        with exploration.lent(starts) if exploration else nullcontext():
+            actions, state = model.predict(
+                policy_observations(lens, observations),
+                state=state,
+                episode_start=starts,
+                deterministic=deterministic,
+                **masks,
+            )
         return np.asarray(actions)
 
     return act
