@@ -229,7 +229,11 @@ def test_saves_the_best_by_a_criterion_without_reward(tmp_path: Path) -> None:
     assert [(one is model, value) for one, value in asked] == [(True, value) for _, value, _ in callback.history]
     assert PPO.load(tmp_path / "best" / "best_model", device="cpu").num_timesteps == 16
     assert VecNormalize.load(str(tmp_path / "best" / "best_vecnormalize.pkl"), walks(1)).obs_rms is not None
-    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == ["best_model.zip", "best_vecnormalize.pkl"]
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [
+        "best_criterion.json",
+        "best_model.zip",
+        "best_vecnormalize.pkl",
+    ]
 
 
 def test_saves_the_best_by_return_where_the_user_says_so(tmp_path: Path) -> None:
@@ -237,7 +241,23 @@ def test_saves_the_best_by_return_where_the_user_says_so(tmp_path: Path) -> None
     from_five_steps_on(Walk()).learn(16, callback=callback)
     # The second evaluation returns the same, which is not better.
     assert PPO.load(tmp_path / "best_model", device="cpu").num_timesteps == 8
-    assert [path.name for path in tmp_path.iterdir()] == ["best_model.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best_criterion.json", "best_model.zip"]
+
+
+def test_training_that_goes_on_keeps_the_better_model(tmp_path: Path) -> None:
+    def learn(model: Any, value: float, **settings: Any) -> int:
+        callback = quiet(
+            Walk(), demonstrations(), eval_freq=8, best_model_save_path=tmp_path, criterion=lambda *_: value
+        )
+        model.learn(8, callback=callback, **settings)
+        return PPO.load(tmp_path / "best_model", device="cpu").num_timesteps
+
+    model = learner(Walk())
+    assert learn(model, 5.0) == 8
+    assert learn(model, 4.0, reset_num_timesteps=False) == 8
+    assert learn(model, 6.0, reset_num_timesteps=False) == 24
+    again = learner(Walk())
+    assert learn(again, 1.0) == 8  # a new agent begins anew
 
 
 def test_stops_training_like_sb3s_eval_callback() -> None:

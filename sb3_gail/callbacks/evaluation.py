@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.evaluation import HELD_OUT_SEED, Evaluation, evaluate, random_evaluation, score
 from sb3_gail.files import replacing
+from sb3_gail.json_files import read_json, write_json
 from sb3_gail.raw_observations import raw_vec_env
 from sb3_gail.rollouts import as_vec_env, policy_actor
 
@@ -58,7 +59,7 @@ class ImitationEvalCallback(EventCallback):
         deterministic: Whether the policy takes its most likely action.
         seed: Of the evaluation environment: the same episodes each time.
         best_model_save_path: A folder for `best_model.zip`, with `best_vecnormalize.pkl` beside it where training has
-            `VecNormalize`.
+            `VecNormalize`, and `best_criterion.json`: training that goes on replaces them by a better one alone.
         criterion: What is best: `"return"`, the mean true return (see above), or a function of the model and its
             `Evaluation`, where more is better. To be named where a best model is saved, and only there.
         random_return: The score's 0, where it is known already.
@@ -126,6 +127,7 @@ class ImitationEvalCallback(EventCallback):
 
     def _on_training_start(self) -> None:
         self._evaluated_at = self.num_timesteps
+        self._know_the_best_so_far()
         if self.demonstrations.mean_return is None:
             self._say_no_score("the demonstrations carry no rewards")
         elif self.random_return is None:
@@ -134,6 +136,14 @@ class ImitationEvalCallback(EventCallback):
             self._say_no_score(f"demonstrations and random actions return the same, {self.random_return}")
         self._say_if_upside_down()
         super()._on_training_start()
+
+    def _know_the_best_so_far(self) -> None:
+        """Training that goes on, in another process, has a best model to better; one that begins has none."""
+        if self.best_model_save_path is None or self.num_timesteps == 0:
+            return
+        saved = self.best_model_save_path / "best_criterion.json"
+        if saved.exists():
+            self._best = max(self._best, float(read_json(saved)["criterion"]))
 
     def _say_if_upside_down(self) -> None:
         zero, one = self.random_return, self.demonstrations.mean_return
@@ -201,6 +211,8 @@ class ImitationEvalCallback(EventCallback):
         if normalise is not None:
             with replacing(self.best_model_save_path / "best_vecnormalize.pkl") as path:
                 normalise.save(str(path))
+        written = {"num_timesteps": self.num_timesteps, "criterion": value}
+        write_json(self.best_model_save_path / "best_criterion.json", written)
 
 
 def _by_return(model: BaseAlgorithm, evaluation: Evaluation) -> float:
