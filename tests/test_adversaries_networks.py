@@ -127,3 +127,18 @@ def test_it_can_be_copied_and_pickled(duplicate: Any, use_spectral_norm: bool) -
     network = network_of(encoder, use_spectral_norm=use_spectral_norm).eval()
     network(columns).sum().backward()  # also after training
     torch.testing.assert_close(duplicate(network)(columns), network(columns), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(0, 255, (35, 64, 3), np.uint8), spaces.Box(0, 255, (1, 64, 20), np.uint8)]
+)
+def test_images_that_are_too_small_are_refused(space: spaces.Space[Any]) -> None:
+    demonstrations = Demonstrations.from_arrays(
+        rows_of(space, 5),
+        RNG.integers(0, 3, size=4),
+        lengths=[4],
+        observation_space=space,
+        action_space=spaces.Discrete(3),
+    )
+    with pytest.raises(ValueError, match=r"expected images of at least 36 x 36 pixels .*; give network="):
+        network_of(TransitionEncoder(demonstrations, inputs="s"))

@@ -15,6 +15,9 @@ from sb3_gail.encoder import Leaf, TransitionEncoder
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
+SMALLEST_IMAGE = 36
+"""Pixels in height and width that `NatureCNN`'s three convolutions leave something of."""
+
 
 class LogitNetwork(nn.Module):
     """An MLP over the features of observation, action and next observation, `[B, D] -> [B]`.
@@ -88,6 +91,12 @@ def check_rows_in_and_out(network: nn.Module, encoder: TransitionEncoder) -> Non
 
 
 def _extractor(leaves: Sequence[Leaf]) -> BaseFeaturesExtractor:
+    for leaf in leaves:
+        if leaf.is_image and min((leaf.space.shape or ())[-2:]) < SMALLEST_IMAGE:
+            raise ValueError(
+                f"expected images of at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE} pixels for SB3's NatureCNN, got "
+                f"{leaf.space.shape}; give network=, a function that makes another network of the encoder"
+            )
     first = leaves[0]
     if first.key is not None:
         return CombinedExtractor(spaces.Dict({str(leaf.key): leaf.space for leaf in leaves}))
