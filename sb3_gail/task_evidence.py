@@ -50,5 +50,5 @@ def _evidence_of_wrong_ends(demonstrations: Demonstrations, time_limit: int) -> 
 
 
 def _name(env_id: str) -> str:
-    """Without namespace and version, whose environments have the same task."""
-    return re.sub(r"-v\d+$", "", env_id.rpartition("/")[2])
+    """Without module, namespace and version, whose environments have the same task."""
+    return re.sub(r"^.*[:/]|-v\d+$", "", env_id)

@@ -258,6 +258,10 @@ class TestVecEnv:
         assert venv.get_attr("action_space", [0, 2]) == [venv.action_space] * 2
         assert venv.get_attr("render_mode") == [None] * 3
         assert venv.get_attr("spec", 1)[0].id == "CartPole-v1"
+        assert venv.get_attr("spec", 1)[0].max_episode_steps == 500
+        shorter = EnvPoolVecEnv("CartPole-v1", 2, max_episode_steps=50)
+        assert shorter.get_attr("spec", 0)[0].max_episode_steps == 50
+        assert gym.spec("CartPole-v1").max_episode_steps == 500
         for use in (
             lambda: venv.get_attr("state"),
             lambda: venv.set_attr("gravity", 1.0),

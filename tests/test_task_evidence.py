@@ -28,7 +28,9 @@ def spec(env_id: str = "Task-v1", limit: int | None = LIMIT) -> EnvSpec:
     return EnvSpec(env_id, max_episode_steps=limit)
 
 
-@pytest.mark.parametrize("env_id", [None, "Task-v1", "Task-v0", "Task", "mine/Task-v2"])
+@pytest.mark.parametrize(
+    "env_id", [None, "Task-v1", "Task-v0", "Task", "mine/Task-v2", "package.module:mine/Task-v1", "module:Task-v1"]
+)
 def test_another_version_or_namespace_is_the_same_task(env_id: str | None) -> None:
     assert list(evidence_of_another_task(demonstrations([LIMIT], env_id=env_id), spec())) == []
 

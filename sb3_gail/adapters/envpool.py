@@ -8,11 +8,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
@@ -93,8 +95,8 @@ class EnvPoolVecEnv(VecEnv):
         self._env_id = env_id
         self._pool: Any = None
         self.render_mode = render_mode
-        self.spec = gym.registry.get(env_id)
-        """Gymnasium's, of the environment of the same name; `None` if it has none."""
+        self.spec = _with_time_limit(gym.registry.get(env_id), self._max_episode_steps)
+        """Gymnasium's, of the environment of the same name, with the time limit here; `None` if it has none."""
         super().__init__(n_envs, *_array_spaces(env_id, spec))
         self._actions: Array | None = None
         self._started = time.time()
@@ -250,6 +252,13 @@ def envpool_has(env_id: str) -> bool:
     except (ImportError, ValueError):
         return False
     return True
+
+
+def _with_time_limit(spec: EnvSpec | None, max_episode_steps: int) -> EnvSpec | None:
+    limited = deepcopy(spec)
+    if limited is not None:
+        limited.max_episode_steps = max_episode_steps
+    return limited
 
 
 def _import_envpool() -> Any:
