@@ -25,7 +25,8 @@ class Adversary(ABC):
 
     Attributes:
         identity: Names this adversary across processes: a pickled copy keeps it, a new adversary gets another.
-        needs_log_prob: Whether `update` and `reward` read `Transitions.log_prob`.
+        needs_log_prob: Whether `update` and `reward` read `Transitions.log_prob`. In `reward` it is `None` where a
+            wrapper scores single steps, since no callback collects.
     """
 
     identity: str
