@@ -7,14 +7,11 @@ The folder has the `job.json` that says what to do. A job that was interrupted g
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +26,7 @@ from variants import VARIANTS
 from sb3_gail.adapters import pretrain_bc
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import Evaluation, evaluate, random_evaluation
+from sb3_gail.files import held
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.runs import load_agent, resume, train
 from sb3_gail.runs.experiment import make_plain_model
@@ -54,7 +52,7 @@ PACKAGES = ("sb3-gail", "stable-baselines3", "sb3-contrib", "gymnasium", "torch"
 def run_job(folder: Path, *, side_by_side: int) -> None:
     """Does what the folder's `job.json` says, as far as it is not done yet."""
     job = Job(**read_json(folder / "job.json"))
-    with _locked(folder):
+    with held(folder):
         if (folder / "result.json").is_file():
             return
         drawn, file = draw_demonstrations(job, folder.parent / "demonstrations")
@@ -183,17 +181,6 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
         "returns": evaluation.returns.tolist(),
         "lengths": evaluation.lengths.tolist(),
     }
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of a job that one still works on."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit(f"another process works on {folder}") from None
-        yield
 
 
 def main(folder: Path, /, *, side_by_side: int = 1) -> None:

@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 
 @contextmanager
@@ -27,6 +28,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder for a block; when this one dies, the system lets go of it.
+
+    Raises:
+        BlockingIOError: If another process holds it.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(f"another process works on {folder}: wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def state_bytes(name: str, state: Any) -> bytes:

@@ -211,9 +211,9 @@ def test_cloning_job_leaves_policy_and_evaluation(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_share_a_job(tmp_path: Path) -> None:
     folder = paper_table.prepare(job("bc"), tmp_path)
-    with (folder / "lock").open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SystemExit, match="another process works on"):
+        with pytest.raises(BlockingIOError, match="another process works on"):
             paper_job.run_job(folder, side_by_side=1)
 
 
@@ -239,7 +239,7 @@ def test_interrupted_table_goes_on_from_its_checkpoints(tmp_path: Path, demonstr
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 128 + signal.SIGTERM
     assert not (folder / "result.json").exists()
-    with (folder / "lock").open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody works on it any more
 
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

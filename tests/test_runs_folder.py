@@ -11,6 +11,7 @@ from small_run import SMALL
 from sb3_gail import Demonstrations
 from sb3_gail.data import shipped
 from sb3_gail.runs import Run, resume, train, train_expert
+from sb3_gail.runs.folder import new_folder
 from sb3_gail.runs.settings import ExpertSettings, TrainSettings
 
 
@@ -44,6 +45,12 @@ def test_log_of_a_resumed_run_counts_nothing_twice(run: Run, tmp_path: Path) -> 
 def test_folder_of_another_run_is_left_alone(run: Run) -> None:
     with pytest.raises(FileExistsError, match="run_dir must be a new or empty folder"):
         train(TrainSettings(**SMALL, run_dir=run.path))
+
+
+def test_a_folder_without_a_first_file_is_still_new(tmp_path: Path) -> None:
+    (tmp_path / ".settings.json.77.tmp").write_text("{")  # killed while it wrote
+    (tmp_path / ".lock").touch()
+    assert new_folder(TrainSettings(run_dir=tmp_path)) == tmp_path
 
 
 def test_default_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,14 @@ from small_run import SMALL, STEPS, kill_at_first_checkpoint
 from sb3_gail import Demonstrations
 from sb3_gail.data import shipped
 from sb3_gail.evaluation import evaluate
+from sb3_gail.files import held
 from sb3_gail.runs import Run, load_agent, resume, train, train_expert
 from sb3_gail.runs.settings import ExpertSettings, TrainSettings
 
 
 def test_folder_holds_everything(run: Run) -> None:
     assert sorted(path.name for path in run.path.iterdir()) == [
+        ".lock",
         "baselines.json",
         "checkpoint.zip",
         "discriminator.pt",
@@ -50,6 +52,18 @@ def test_finished_run_stays_as_it_is(run: Run, capsys: pytest.CaptureFixture[str
 
 def test_same_seed_gives_the_same_run(run: Run, tmp_path: Path) -> None:
     assert train(replace(run.settings, run_dir=tmp_path / "again")).evaluation == run.evaluation  # type: ignore[arg-type]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_bytes((run.path / "settings.json").read_bytes())
+    with held(tmp_path), pytest.raises(BlockingIOError, match="another process works on"):
+        resume(tmp_path)
+    assert not (tmp_path / "progress.csv").exists()
+
+
+def test_a_single_transition_is_cloned(tmp_path: Path) -> None:
+    settings = {**SMALL, "trajectories": 1, "subsample": 500, "pretrain": True}
+    assert train(TrainSettings(**settings, run_dir=tmp_path / "run")).model.is_file()
 
 
 @pytest.mark.parametrize(("algorithm", "learner", "end"), [("trpo", {"n_steps": 64}, 5120), ("a2c", {}, 5000)])

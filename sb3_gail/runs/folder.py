@@ -92,7 +92,8 @@ def new_folder(settings: RunSettings) -> Path:
         OSError: If it cannot be made.
     """
     if settings.run_dir is not None:
-        if settings.run_dir.is_dir() and any(settings.run_dir.iterdir()):
+        # Hidden files are no run: the lock, and what a process that was killed while it wrote its first file left.
+        if settings.run_dir.is_dir() and any(not file.name.startswith(".") for file in settings.run_dir.iterdir()):
             raise FileExistsError(
                 f"run_dir must be a new or empty folder, got {str(settings.run_dir)!r}; resume the run in it, or "
                 f"name another"

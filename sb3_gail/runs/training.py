@@ -21,7 +21,7 @@ from sb3_gail.callbacks import (
 )
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import evaluate, random_evaluation, score
-from sb3_gail.files import replacing
+from sb3_gail.files import held, replacing
 from sb3_gail.json_files import read_json, write_json
 from sb3_gail.runs.experiment import Experiment, evaluation_env, make_plain_model, resolve_settings
 from sb3_gail.runs.folder import Run, new_folder
@@ -29,6 +29,9 @@ from sb3_gail.runs.settings import ExpertSettings, TrainSettings, write_settings
 
 _WARMUP = 10_240
 """Environment steps in which critic and discriminator catch up with a cloned policy."""
+
+_HELD_OUT = 0.1
+"""The share of the demonstrations that says when cloning is to stop."""
 
 
 def train(settings: TrainSettings, *, progress: bool = False) -> Run:
@@ -52,10 +55,11 @@ def train(settings: TrainSettings, *, progress: bool = False) -> Run:
         WandbCallback(experiment.callback)  # which says so if W&B is missing
     # Last, so that whatever is wrong leaves no folder behind.
     folder = new_folder(settings)
-    write_settings(folder / "settings.json", experiment.settings)
-    if progress:
-        _print_chosen(experiment.settings)
-    return _train(Run(folder), experiment, model, progress)
+    with held(folder):
+        write_settings(folder / "settings.json", experiment.settings)
+        if progress:
+            _print_chosen(experiment.settings)
+        return _train(Run(folder), experiment, model, progress)
 
 
 def _print_chosen(settings: TrainSettings) -> None:
@@ -75,18 +79,20 @@ def resume(path: str | Path, *, progress: bool = False) -> Run:
 
     Raises:
         FileNotFoundError: If there is no run there.
+        BlockingIOError: If another process works on it.
         ValueError: If it is an expert's, which are not resumed.
     """
     run = Run(path)
     if not isinstance(run.settings, TrainSettings):
         raise ValueError(f"expected a run of `sb3-gail train`, got an expert's: {run.path}; train it again")
-    if run.model.is_file():
-        if progress:
-            print(f"The run in {run.path} has ended already")
-        return run
-    experiment = Experiment(run.settings)
-    model = experiment.load(run.checkpoint) if run.checkpoint.is_file() else experiment.make()
-    return _train(run, experiment, model, progress)
+    with held(run.path):
+        if run.model.is_file():
+            if progress:
+                print(f"The run in {run.path} has ended already")
+            return run
+        experiment = Experiment(run.settings)
+        model = experiment.load(run.checkpoint) if run.checkpoint.is_file() else experiment.make()
+        return _train(run, experiment, model, progress)
 
 
 def train_expert(settings: ExpertSettings, *, progress: bool = False) -> Run:
@@ -105,17 +111,24 @@ def train_expert(settings: ExpertSettings, *, progress: bool = False) -> Run:
     settings = resolve_settings(settings)
     model = make_plain_model(settings)
     folder = new_folder(settings)
-    write_settings(folder / "settings.json", settings)
-    run = Run(folder)
-    _learn(run, model, [], progress)
-    _finish(run, model, {})
+    with held(folder):
+        write_settings(folder / "settings.json", settings)
+        run = Run(folder)
+        _learn(run, model, [], progress)
+        _finish(run, model, {})
     return run
 
 
 def _train(run: Run, experiment: Experiment, model: BaseAlgorithm, progress: bool) -> Run:
     settings, gail = experiment.settings, experiment.callback
     if settings.pretrain and not run.checkpoint.is_file():
-        pretrain_bc(model, gail.demonstrations, progress_bar=progress, seed=settings.seed)
+        pretrain_bc(
+            model,
+            gail.demonstrations,
+            validation_fraction=_HELD_OUT if len(gail.demonstrations) > 1 else 0.0,
+            progress_bar=progress,
+            seed=settings.seed,
+        )
     baselines = _measure_baselines(run, gail.demonstrations)
     callbacks: list[BaseCallback] = [
         gail,
