@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import random
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_gail.files import replacing, state_bytes
+from sb3_gail.spaces import single_precision_space
 from sb3_gail.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -93,6 +95,68 @@ def load_checkpoint(
         ValueError: If it is no checkpoint, or one of another algorithm or adversary, or `env` has a `VecNormalize` and
             the run had none, or the other way round.
     """
+    with _opened(path, algorithm) as archive:
+        model = algorithm.load(io.BytesIO(archive.read("model.zip")), env=env, **kwargs)
+        vec_normalize, moments = model.get_vec_normalize_env(), _read(archive, "normalisation.pt")
+        _check_normalisation(vec_normalize, moments)
+        callback.adversary.load_state_dict(_read(archive, "adversary.pt"))
+        if vec_normalize is not None:
+            _restore_normalisation(vec_normalize, moments)
+        callback.replay.clear()
+        for arrays in _read(archive, "replay.pt"):
+            callback.replay.append(Transitions.from_arrays({name: rows.numpy() for name, rows in arrays.items()}))
+        _begin_episodes(model)
+        _restore_random_state(_read(archive, "random.pt"))
+    return model
+
+
+def load_checkpointed_model(path: str | Path, algorithm: type[Algorithm], env: VecEnv) -> Algorithm:
+    """The model in a checkpoint alone, to play with it: on the CPU, and with the random states left as they are.
+
+    Args:
+        path: The file.
+        algorithm: The class of the model.
+        env: What to play in, without `VecNormalize`: it gets one with the run's statistics, if the run had one. Its
+            observations may be in another precision than those that the run was trained on.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no checkpoint, or one of another algorithm or other spaces.
+    """
+    with _opened(path, algorithm) as archive:
+        moments = _read(archive, "normalisation.pt")
+        if moments is not None:
+            env = VecNormalize(env, training=False, norm_reward=False)
+            _check_normalisation(env, moments)
+            _restore_normalisation(env, moments)
+        return load_in_any_precision(lambda: io.BytesIO(archive.read("model.zip")), algorithm, env)
+
+
+def load_in_any_precision(
+    source: Callable[[], str | Path | io.BufferedIOBase], algorithm: type[Algorithm], env: VecEnv
+) -> Algorithm:
+    """A model that SB3 saved, on an environment whose observations may be in another precision than it knows.
+
+    SB3 compares dtypes too: EnvPool's environments are in single precision, Gymnasium's often in double.
+
+    Args:
+        source: Opens the file, or names it.
+        algorithm: The class of the model.
+        env: The environment.
+
+    Raises:
+        ValueError: If the environment has other spaces.
+    """
+    here, trained_on = env.observation_space, algorithm.load(source(), device="cpu").observation_space
+    same = single_precision_space(here) == single_precision_space(trained_on)
+    return algorithm.load(
+        source(), env=env, device="cpu", custom_objects={"observation_space": here if same else trained_on}
+    )
+
+
+@contextmanager
+def _opened(path: str | Path, algorithm: type[BaseAlgorithm]) -> Iterator[zipfile.ZipFile]:
+    """A whole checkpoint of that algorithm."""
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
@@ -110,18 +174,7 @@ def load_checkpoint(
         saved = archive.read("algorithm.txt").decode()
         if saved != algorithm.__name__:
             raise ValueError(f"expected a checkpoint of {algorithm.__name__}, got one of {saved}: {path}")
-        model = algorithm.load(io.BytesIO(archive.read("model.zip")), env=env, **kwargs)
-        vec_normalize, moments = model.get_vec_normalize_env(), _read(archive, "normalisation.pt")
-        _check_normalisation(vec_normalize, moments)
-        callback.adversary.load_state_dict(_read(archive, "adversary.pt"))
-        if vec_normalize is not None:
-            _restore_normalisation(vec_normalize, moments)
-        callback.replay.clear()
-        for arrays in _read(archive, "replay.pt"):
-            callback.replay.append(Transitions.from_arrays({name: rows.numpy() for name, rows in arrays.items()}))
-        _begin_episodes(model)
-        _restore_random_state(_read(archive, "random.pt"))
-    return model
+        yield archive
 
 
 def _begin_episodes(model: BaseAlgorithm) -> None:

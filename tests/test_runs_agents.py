@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_gail.runs import Run, load_agent, train_expert
-from sb3_gail.runs.settings import ExpertSettings
+from sb3_gail.data import shipped
+from sb3_gail.evaluation import evaluate
+from sb3_gail.runs import Run, load_agent, train, train_expert
+from sb3_gail.runs.settings import ExpertSettings, TrainSettings
 
 
 def test_unfinished_run_gives_the_agent_of_its_checkpoint(run: Run, tmp_path: Path) -> None:
@@ -21,6 +26,31 @@ def test_unfinished_run_gives_the_agent_of_its_checkpoint(run: Run, tmp_path: Pa
     of_checkpoint, of_model = load_agent(tmp_path).policy.state_dict(), load_agent(run.path).policy.state_dict()
     for name, parameter in of_model.items():
         torch.testing.assert_close(of_checkpoint[name], parameter)
+
+
+def test_unfinished_run_needs_neither_its_demonstrations_nor_its_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("envpool")
+    pytest.importorskip("mujoco")
+    demonstrations = Path(shutil.copy(shipped("Hopper-v5"), tmp_path / "demonstrations.npz"))
+    settings = TrainSettings(
+        env="Hopper-v5", demonstrations=demonstrations, total_timesteps=512, n_envs=2, learner={"n_steps": 128}
+    )
+    settings = replace(settings, checkpoint_freq=256, eval_freq=10_000, n_eval_episodes=1, run_dir=tmp_path / "run")
+    run = train(settings)
+    of_model = load_agent(run.path).policy.state_dict()
+    run.model.unlink()
+    demonstrations.unlink()
+    monkeypatch.setattr("sb3_gail.runs.learners.envpool_has", lambda env_id: False)
+    random_state = torch.get_rng_state()
+    agent = load_agent(run.path)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    for name, parameter in agent.policy.state_dict().items():
+        torch.testing.assert_close(parameter, of_model[name])
+    statistics: Any = agent.get_vec_normalize_env()
+    assert statistics.obs_rms.count > 512
+    assert evaluate(agent, gym.make("Hopper-v5"), n_episodes=1).returns.shape == (1,)
 
 
 def test_saved_model_needs_its_class_and_environment(run: Run) -> None:

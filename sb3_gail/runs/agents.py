@@ -8,11 +8,11 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from sb3_gail.runs.experiment import Experiment, training_env
+from sb3_gail.checkpoint import load_checkpointed_model, load_in_any_precision
+from sb3_gail.runs.experiment import training_env
 from sb3_gail.runs.folder import Run
 from sb3_gail.runs.learners import choose_vec_env, learner_class, make_venv
 from sb3_gail.runs.settings import TrainSettings
-from sb3_gail.spaces import single_precision_space
 
 
 def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | None = None) -> BaseAlgorithm:
@@ -46,7 +46,7 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
         return _load_model(run.model, settings.algorithm, training_env(settings))
     if not isinstance(settings, TrainSettings) or not run.checkpoint.is_file():
         raise FileNotFoundError(f"the run was stopped before it saved anything: {run.path}")
-    return Experiment(settings).load(run.checkpoint)
+    return load_checkpointed_model(run.checkpoint, learner_class(settings.algorithm), training_env(settings))
 
 
 def _statistics_of(model: Path) -> Path:
@@ -62,11 +62,6 @@ def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
     try:
         if statistics.is_file():
             venv = VecNormalize.load(str(statistics), venv)
-        here, trained_on = venv.observation_space, learner.load(path, device="cpu").observation_space
-        # SB3 compares dtypes too: EnvPool's environments are in single precision, Gymnasium's often in double.
-        same = single_precision_space(here) == single_precision_space(trained_on)
-        return learner.load(
-            path, env=venv, device="cpu", custom_objects={"observation_space": here if same else trained_on}
-        )
+        return load_in_any_precision(lambda: path, learner, venv)
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"expected a model of {algorithm} that SB3 saved, got {str(path)!r}: {error}") from error
