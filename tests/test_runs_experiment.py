@@ -47,6 +47,14 @@ def test_settings_reach_what_they_are_about() -> None:
     assert len(gail.demonstrations) == pytest.approx(whole.lengths[:2].sum() / 10, abs=2)
 
 
+def test_the_environment_says_what_the_file_does_not(tmp_path: Path) -> None:
+    with np.load(shipped("CartPole-v1")) as file:
+        np.savez(tmp_path / "bare.npz", **{name: file[name] for name in ("observations", "actions", "lengths")})
+    experiment = Experiment(TrainSettings(**SMALL, demonstrations=tmp_path / "bare.npz"))
+    assert experiment.callback.demonstrations.action_space == spaces.Discrete(2)
+    assert experiment.callback.demonstrations.observation_space.shape == (4,)
+
+
 @pytest.mark.parametrize(("adversary", "weight"), [("gail", 0.03), ("airl", 0.0), ("fem", 0.0)])
 def test_weight_of_the_entropy_that_nobody_gave_is_spelt_out(adversary: AdversaryName, weight: float) -> None:
     experiment = Experiment(TrainSettings(**SMALL, adversary=adversary))

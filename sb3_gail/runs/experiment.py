@@ -112,6 +112,7 @@ class Experiment:
         venv = training_env(settings)
         demonstrations = load_demonstrations(settings)
         demonstrations.check_spaces(venv.observation_space, venv.action_space)
+        demonstrations = _with_spaces_of(venv, demonstrations)
         chosen = adversary_settings(
             settings.adversary,
             demonstrations,
@@ -140,6 +141,15 @@ class Experiment:
         return load_checkpoint(
             checkpoint, learner_class(self.settings.algorithm), venv, self.callback, device=self.settings.device
         )
+
+
+def _with_spaces_of(venv: VecEnv, demonstrations: Demonstrations) -> Demonstrations:
+    """The environment's, where the file says nothing of them: that they fit is known."""
+    return replace(
+        demonstrations,
+        declared_observation_space=demonstrations.declared_observation_space or venv.observation_space,
+        declared_action_space=demonstrations.declared_action_space or venv.action_space,
+    )
 
 
 def _settling(settings: TrainSettings, demonstrations: Demonstrations) -> list[BaseCallback]:
