@@ -109,6 +109,16 @@ def test_transitions_there_and_back(imitation: Any, observation_space: Any, acti
     assert back.n_episodes == (2 if every == 1 else len(demonstrations))
 
 
+@pytest.mark.parametrize(("observation_space", "action_space"), SPACES, ids=["vector", "image", "dict"])
+def test_a_single_transition(imitation: Any, observation_space: Any, action_space: Any) -> None:
+    demonstrations = demonstrations_of(observation_space, action_space)
+    alone = demonstrations.subsample(len(demonstrations), seed=0).take(1)
+    transitions = to_imitation_transitions(alone)
+    assert len(transitions) == 1
+    back = from_imitation_transitions(transitions, observation_space=observation_space, action_space=action_space)
+    assert_same_transitions(back.transitions(), alone.transitions())
+
+
 def test_transitions_whose_neighbours_only_look_alike(imitation: Any) -> None:
     """An episode that is done ends there, though the next one begins where it stopped."""
     transitions = imitation.types.Transitions(

@@ -241,7 +241,8 @@ def from_imitation_transitions(
     follows = np.ones(max(n - 1, 0), dtype=bool)
     pairs = zip(_leaves(observations), _leaves(next_observations), strict=True)
     for rows, next_rows in pairs:
-        follows &= (next_rows[:-1] == rows[1:]).reshape(len(follows), -1).all(axis=1)
+        same = next_rows[:-1] == rows[1:]
+        follows &= same.all(axis=tuple(range(1, same.ndim)))
     ends = np.flatnonzero(np.append(~follows, True) | transitions.dones)
     cut = np.array([info.get(_TIME_LIMIT, False) for info in transitions.infos[ends]], dtype=bool)
 
