@@ -148,6 +148,9 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
             "train --learner learning_rate abc",
             "trpo's learning_rate must be a value such as 0.001, got 'abc'",
         ),
+        ("train --algorithm ppo --learner target_kl abc", "ppo's target_kl must be of type "),
+        ("expert --device gpu", "settings and an environment that trpo can learn with, got"),
+        ("train --adversary fem --device gpu", "sb3-gail: "),
         (
             "train --learner batch_size 0",
             "settings and an environment that trpo can learn with, got batch_size=0",

@@ -111,14 +111,20 @@ def learner_settings(algorithm: str, overrides: Mapping[str, Any]) -> dict[str, 
         ValueError: If the algorithm, or an argument of it, does not exist, or text is given for a number.
     """
     parameters = inspect.signature(learner_class(algorithm)).parameters
-    known = {name: parameter.default for name, parameter in parameters.items() if name not in _OURS}
+    known = {name: parameter for name, parameter in parameters.items() if name not in _OURS}
     for name, value in overrides.items():
         if name not in known:
             raise ValueError(f"{algorithm} has no setting {name!r}; expected some of {', '.join(known)}")
         # What the class itself would find out while it trains, if at all.
-        if isinstance(value, str) and isinstance(known[name], int | float):
-            raise ValueError(f"{algorithm}'s {name} must be a value such as {known[name]!r}, got {value!r}")
+        if isinstance(value, str) and not _may_be_text(known[name]):
+            default, kind = known[name].default, known[name].annotation
+            expected = f"of type {kind}" if default is None else f"a value such as {default!r}"
+            raise ValueError(f"{algorithm}'s {name} must be {expected}, got {value!r}")
     return {**asdict(_LEARNERS[algorithm][1]), **overrides}
+
+
+def _may_be_text(parameter: inspect.Parameter) -> bool:
+    return not isinstance(parameter.default, int | float) and "str" in str(parameter.annotation)
 
 
 def rollout_settings(algorithm: str, n_envs: int, observation_space: gym.Space[Any]) -> dict[str, int]:
@@ -153,6 +159,7 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
         AssertionError,
         AttributeError,
         NotImplementedError,
+        RuntimeError,
         TypeError,
         ValueError,
         ZeroDivisionError,
