@@ -116,7 +116,7 @@ def check_same_range(name: str, declared: Space[Any], space: Space[Any]) -> None
         for key in declared.spaces.keys() & space.spaces.keys():
             check_same_range(f"{name}[{key!r}]", declared[key], space[key])
         return
-    same = type(declared) is type(space)
+    same = _type_name(declared) == _type_name(space)
     if same and not isinstance(space, spaces.Box):
         same = all(np.array_equal(ours, theirs) for ours, theirs in zip(_limits(declared), _limits(space), strict=True))
     if not same:
@@ -138,6 +138,11 @@ def space_from_json(text: str) -> Space[Any]:
         return _from_plain(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError, OverflowError) as error:
         raise ValueError(f"expected a space as sb3_gail writes it, got {text[:200]!r} ({error!r})") from error
+
+
+def _type_name(space: Space[Any]) -> str:
+    """Gymnasium's name of it; a subclass has that of the class that it is of."""
+    return next((kind.__name__ for kind in (*_ELEMENTARY, spaces.Dict) if isinstance(space, kind)), repr(space))
 
 
 def _kind(dtype: np.dtype[Any] | None) -> str:
@@ -198,7 +203,7 @@ def _limits(space: Space[Any]) -> tuple[Any, Any]:
 def _to_plain(space: Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {key: _to_plain(part) for key, part in space.items()}}
-    plain: dict[str, Any] = {"type": type(space).__name__, "shape": list(space.shape or ()), "dtype": str(space.dtype)}
+    plain: dict[str, Any] = {"type": _type_name(space), "shape": list(space.shape or ()), "dtype": str(space.dtype)}
     if isinstance(space, spaces.Box):
         return {**plain, "low": _shortest(space.low), "high": _shortest(space.high)}
     if isinstance(space, spaces.Discrete):

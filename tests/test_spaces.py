@@ -49,6 +49,18 @@ def test_text_gives_the_same_space(space: spaces.Space[Any]) -> None:
         assert list(read.spaces) == list(space.spaces)  # type: ignore[attr-defined]
 
 
+class Bounded(spaces.Box):
+    """Somebody's own kind of box."""
+
+
+def test_a_subclass_is_written_and_compared_as_what_it_is() -> None:
+    own, plain = Bounded(-1, 1, (2,)), spaces.Box(-1, 1, (2,))
+    assert space_from_json(space_to_json(own)) == plain
+    check_same_range("actions", plain, own)
+    with pytest.raises(ValueError, match="expected the space"):
+        check_same_range("actions", spaces.Discrete(2), own)
+
+
 def test_the_text_of_an_image_space_is_short() -> None:
     assert len(space_to_json(spaces.Box(0, 255, (210, 160, 3), np.uint8))) < 100
 
