@@ -262,6 +262,7 @@ class TestVecEnv:
         shorter = EnvPoolVecEnv("CartPole-v1", 2, max_episode_steps=50)
         assert shorter.get_attr("spec", 0)[0].max_episode_steps == 50
         assert gym.spec("CartPole-v1").max_episode_steps == 500
+        assert EnvPoolVecEnv("CliffWalking-v1", 2).get_attr("spec", 0)[0].max_episode_steps is None
         for use in (
             lambda: venv.get_attr("state"),
             lambda: venv.set_attr("gravity", 1.0),

@@ -257,7 +257,7 @@ def envpool_has(env_id: str) -> bool:
 def _with_time_limit(spec: EnvSpec | None, max_episode_steps: int) -> EnvSpec | None:
     limited = deepcopy(spec)
     if limited is not None:
-        limited.max_episode_steps = max_episode_steps
+        limited.max_episode_steps = max_episode_steps if max_episode_steps < _NO_LIMIT else None
     return limited
 
 
