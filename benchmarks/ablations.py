@@ -23,7 +23,6 @@ from render import HELD, SCORE, describe_machines, markdown_table
 from variants import VARIANTS
 
 from sb3_gail.files import replacing
-from sb3_gail.runs import Run
 
 LATE = 10
 """So many of the last evaluations tell how stable a run is."""
@@ -63,7 +62,7 @@ def _rows(results: Sequence[Result]) -> Iterable[list[str]]:
         if not runs:
             yield [variant.title, "not run", "-", "-", "-", "-", "-"]
             continue
-        curves = [Run(each.path / "run").curve() for each in runs]
+        curves = [each.curve for each in runs]
         arrivals = [first_held(curve, SCORE, HELD) for curve in curves]
         late = [point.score for curve in curves for point in curve[-LATE:] if point.score is not None]
         yield [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sb3_gail.evaluation import score
-from sb3_gail.json_files import read_json
+from sb3_gail.json_files import read_json, write_json
+from sb3_gail.runs import Point
 
 AlgorithmName = Literal["gail", "fem", "gtal", "bc", "shuffled", "airl", "wasserstein"]
 
@@ -142,13 +143,20 @@ class Result:
 
     Attributes:
         job: Which it was.
-        path: Its folder.
         content: Of its `result.json`.
     """
 
     job: Job
-    path: Path
     content: Mapping[str, Any]
+
+    @property
+    def curve(self) -> list[Point]:
+        """The evaluations while it learned; none of cloning."""
+        return [Point(*point[:3]) for point in self.content["curve"]]
+
+    def seconds_at(self, timesteps: int) -> float:
+        """Wall-clock from the start to the evaluation after so many steps, pauses left out."""
+        return next(float(seconds) for at, _, _, seconds in self.content["curve"] if at == timesteps)
 
     def mean_return(self, mode: str = "deterministic") -> float:
         """Of the final policy, taking its most likely actions or (`stochastic`) sampling them."""
@@ -163,12 +171,26 @@ class Result:
 
 def load_result(folder: Path) -> Result:
     """What a job that has ended left in its folder."""
-    return Result(Job(**read_json(folder / "job.json")), folder, read_json(folder / "result.json"))
+    return Result(Job(**read_json(folder / "job.json")), read_json(folder / "result.json"))
 
 
 def load_results(folder: Path) -> list[Result]:
     """Of all jobs that have ended."""
     return [load_result(file.parent) for file in sorted(folder.glob("*/*/result.json"))]
+
+
+def keep(result: Result, record: Path) -> None:
+    """Writes a result into the record of what is published: a file that says all that the page is made of."""
+    job = replace(result.job, demonstrations=Path(result.job.demonstrations).name)
+    file = record / f"{job.name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"job": asdict(job), **result.content})
+
+
+def load_record(record: Path) -> list[Result]:
+    """All that was kept."""
+    contents = [read_json(file) for file in sorted(record.glob("*/*.json"))]
+    return [Result(Job(**content.pop("job")), content) for content in contents]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import shutil
+import subprocess
 import time
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -28,7 +29,7 @@ from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import Evaluation, evaluate, random_evaluation
 from sb3_gail.files import held
 from sb3_gail.json_files import read_json, write_json
-from sb3_gail.runs import load_agent, resume, train
+from sb3_gail.runs import Run, load_agent, resume, train
 from sb3_gail.runs.experiment import make_plain_model
 from sb3_gail.runs.learners import make_venv
 from sb3_gail.runs.settings import RunSettings, TrainSettings, Value, write_settings
@@ -67,8 +68,10 @@ def run_job(folder: Path, *, side_by_side: int) -> None:
             "demonstrations": Demonstrations.load(file).mean_return,
             "trajectories": drawn,
             "timesteps": model.num_timesteps,
+            "episodes_of_a_point": EPISODES_OF_A_POINT,
             **evaluations,
             **more,
+            "commit": commit(),
             "machine": {**machine(), "jobs_side_by_side": side_by_side},
         }
         write_json(folder / "result.json", content)
@@ -107,7 +110,27 @@ def imitate(job: Job, demonstrations: Path, folder: Path) -> tuple[BaseAlgorithm
     else:
         shutil.rmtree(path, ignore_errors=True)  # what was interrupted before it began
         train(train_settings(job, demonstrations, path))
-    return load_agent(path), {}
+    return load_agent(path), {"curve": learning_curve(Run(path))}
+
+
+def learning_curve(run: Run) -> list[tuple[float | None, ...]]:
+    """Steps, mean return, score and seconds of each evaluation of a run, all of its parts together."""
+    return [(*point, seconds_at(run, point.timesteps)) for point in run.curve()]
+
+
+def seconds_at(run: Run, timesteps: int) -> float:
+    """Wall-clock of a run up to a number of steps, all of its parts together."""
+    before = last = 0.0
+    for row in run.progress():
+        elapsed = row.get("time/time_elapsed")
+        if elapsed is None:
+            continue
+        if elapsed < last:  # the clock of each part of a resumed run starts at 0
+            before += last
+        last = elapsed
+        if row["time/total_timesteps"] >= timesteps:
+            break
+    return before + last
 
 
 def train_settings(job: Job, demonstrations: Path, path: Path) -> TrainSettings:
@@ -144,7 +167,7 @@ def clone(job: Job, demonstrations: Path, folder: Path) -> tuple[BaseAlgorithm, 
     normalise = model.get_vec_normalize_env()
     if normalise is not None:
         normalise.save(str(path / "vecnormalize.pkl"))
-    return model, {"cloning": asdict(result), "seconds": seconds}
+    return model, {"curve": [], "cloning": asdict(result), "seconds": seconds}
 
 
 def random_return(job: Job, file: Path) -> float:
@@ -153,6 +176,13 @@ def random_return(job: Job, file: Path) -> float:
         played = random_evaluation(make_venv(job.env, n_envs=8, seed=0), n_episodes=50)
         write_json(file, {"mean_return": played.mean_return, "returns": played.returns.tolist()})
     return float(read_json(file)["mean_return"])
+
+
+def commit() -> str | None:
+    """What of this repository ran, with `-dirty` if it was changed; `None` outside a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or None
 
 
 def machine() -> dict[str, Any]:

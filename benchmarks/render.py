@@ -28,13 +28,14 @@ from paper_cells import (
     PaperValue,
     Result,
     cells,
+    keep,
     load_paper,
+    load_record,
     load_results,
 )
 from scipy import stats
 
 from sb3_gail.files import replacing
-from sb3_gail.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -279,38 +280,20 @@ def _arrival_rows(table: Table) -> Iterable[list[str]]:
     for (env, algorithm, n_trajectories), results in table.by_cell.items():
         if algorithm == "bc":
             continue
-        runs = [Run(result.path / "run") for result in results]
-        steps = [first_held(run.curve(), SCORE, HELD) for run in runs]
-        minutes = [None if at is None else seconds_at(run, at) / 60 for run, at in zip(runs, steps, strict=True)]
+        steps = [first_held(result.curve, SCORE, HELD) for result in results]
+        seconds = [None if at is None else result.seconds_at(at) for result, at in zip(results, steps, strict=True)]
         yield [
             env,
             ALGORITHMS[algorithm],
             str(n_trajectories),
             *each_and_median(steps),
-            ", ".join("-" if minute is None else f"{minute:.1f}" for minute in minutes),
+            ", ".join("-" if second is None else f"{second / 60:.1f}" for second in seconds),
         ]
-
-
-def seconds_at(run: Run, timesteps: int) -> float:
-    """Wall-clock of a run up to a number of steps, all of its parts together."""
-    before = last = 0.0
-    for row in run.progress():
-        elapsed = row.get("time/time_elapsed")
-        if elapsed is None:
-            continue
-        if elapsed < last:  # the clock of each part of a resumed run starts at 0
-            before += last
-        last = elapsed
-        if row["time/total_timesteps"] >= timesteps:
-            break
-    return before + last
 
 
 def _points(table: Table) -> str:
     """Episodes of an evaluation in the curves."""
-    numbers = {
-        Run(result.path / "run").settings.n_eval_episodes for result in table.results if result.job.algorithm != "bc"
-    }
+    numbers = {result.content["episodes_of_a_point"] for result in table.results if result.job.algorithm != "bc"}
     return " or ".join(map(str, sorted(numbers))) or "0"
 
 
@@ -376,9 +359,7 @@ def draw_curves(table: Table, env: str, png: Path) -> None:
     for panel, n_trajectories in zip(panels, sizes, strict=True):
         for color, algorithm in enumerate(table.algorithms):
             runs = table.by_cell.get((env, algorithm, n_trajectories), []) if algorithm != "bc" else []
-            curves = [
-                {point.timesteps: point.mean_return for point in Run(result.path / "run").curve()} for result in runs
-            ]
+            curves = [{point.timesteps: point.mean_return for point in result.curve} for result in runs]
             if not curves:
                 continue
             shared = sorted(set.intersection(*map(set, curves)))
@@ -400,30 +381,45 @@ def _save(figure: Figure, png: Path) -> None:
 
 
 def main(
-    results: Path = Path("runs/paper_table"),
+    results: Path | None = None,
     paper: Path | None = None,
     output: Path = Path("docs/benchmarks"),
     remark: str = "",
 ) -> None:
-    """Writes the page and its figures.
+    """Adds what was run to the record, in `runs` beside the page, and writes the page and its figures from that.
 
     Args:
-        results: The folder of `paper_table.py`.
+        results: The folder of `paper_table.py` with what is to be added, or to replace what is there of the same jobs;
+            by default nothing.
         paper: The CSV file of the paper's values.
         output: The folder to write.
         remark: What a reader must know of these results, such as which were run with earlier defaults.
     """
-    runs = [result for result in load_results(results) if result.job.variant == "defaults"]
-    table = Table(runs, {} if paper is None else load_paper(paper))
-    file = results / "commands.txt"
-    commands = file.read_text(encoding="utf-8") if file.is_file() else ""
-    output.mkdir(parents=True, exist_ok=True)
+    record = output / "runs"
+    if results is not None:
+        _keep_all(results, record)
+    table = Table(load_record(record), {} if paper is None else load_paper(paper))
     draw_scores(table, output / "paper-table.png")
     for env in sorted({result.job.env for result in table.results if result.job.algorithm != "bc"}):
         draw_curves(table, env, output / f"curves-{env}.png")
     with replacing(output / "paper-table.md") as temporary:
-        temporary.write_text(page(table, commands, remark), encoding="utf-8")
+        temporary.write_text(page(table, _commands(record), remark), encoding="utf-8")
     print(output / "paper-table.md")
+
+
+def _keep_all(results: Path, record: Path) -> None:
+    record.mkdir(parents=True, exist_ok=True)
+    for result in load_results(results):
+        if result.job.variant == "defaults":
+            keep(result, record)
+    known = _commands(record).splitlines()
+    new = [line for line in _commands(results).splitlines() if line not in known]
+    (record / "commands.txt").write_text("".join(f"{line}\n" for line in [*known, *new]), encoding="utf-8")
+
+
+def _commands(folder: Path) -> str:
+    file = folder / "commands.txt"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 if __name__ == "__main__":

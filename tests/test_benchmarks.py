@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -247,30 +248,21 @@ def test_interrupted_table_goes_on_from_its_checkpoints(tmp_path: Path, demonstr
     assert result.content["timesteps"] == 8192
     run = Run(folder / "run")
     assert len(list(run.path.glob("progress*.csv"))) == 2
-    steps = [point.timesteps for point in run.curve()]
+    steps = [point.timesteps for point in result.curve]
     assert steps == sorted(set(steps))
     assert len((results / "commands.txt").read_text().splitlines()) == 2
 
 
-def fake(results: Path, job: Job, mean_return: float, curve: list[tuple[int, float]] | None = None) -> None:
-    """What a job leaves, with random actions at 0 and demonstrations at 100."""
+def fake(results: Path, job: Job, mean_return: float, curve: Sequence[tuple[int, float]] = ()) -> None:
+    """What a job leaves, with random actions at 0 and demonstrations at 100; a step of its curve takes a minute."""
     folder = results / job.name
     folder.mkdir(parents=True)
     evaluation = {"mean_return": mean_return}
     content = {"random": 0.0, "demonstrations": 100.0, "deterministic": evaluation, "stochastic": evaluation}
+    content |= {"episodes_of_a_point": 10, "curve": [(at, 100 * score, score, 60 * at) for at, score in curve]}
     content |= {"machine": {"cores": 2, "torch": "2"}}
     (folder / "job.json").write_text(json.dumps(asdict(job)))
     (folder / "result.json").write_text(json.dumps(content))
-    if curve is not None:
-        run = folder / "run"
-        run.mkdir()
-        write_settings(run / "settings.json", TrainSettings(env=job.env))
-        with (run / "progress.csv").open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["time/total_timesteps", "eval/mean_reward", "eval/score", "time/time_elapsed"])
-            for steps, score in curve:
-                rows.writerow([steps, 100 * score, score, ""])
-                rows.writerow([steps, "", "", steps * 60])
 
 
 class TestPage:
@@ -303,6 +295,7 @@ class TestPage:
             "curves-CartPole-v1.png",
             "paper-table.md",
             "paper-table.png",
+            "runs",
         ]
         page = (output / "paper-table.md").read_text()
         assert "| GAIL | 4 | 0.80 | 0.95 | 0.90 to 1.00 | 0.90, 1.00 | 0.95 | 95 ± 5 | 160 ± 5 | 0.78 | yes |" in page
@@ -315,6 +308,26 @@ class TestPage:
         assert "cores 2, torch 2." in page
         assert "python benchmarks/paper_table.py" in page
         assert page.index("# The paper's table") < page.index("**CartPole's are old.**") < page.index("held-out seeds")
+
+    def test_record_alone_makes_the_same_page_and_takes_more(self, results: Path, paper: Path, tmp_path: Path) -> None:
+        output = tmp_path / "docs"
+        (results / "commands.txt").write_text("python benchmarks/paper_table.py --jobs 2\n")
+        render.main(results, paper, output)
+        page = (output / "paper-table.md").read_text()
+        shutil.rmtree(results / "CartPole-v1")
+        render.main(None, paper, output)
+        assert (output / "paper-table.md").read_text() == page
+        kept = json.loads((output / "runs" / "CartPole-v1" / "bc-4-0.json").read_text())
+        assert kept["job"]["demonstrations"] == "CartPole-v1.npz"
+
+        fake(results, job("bc"), 60.0)
+        fake(results, job("bc", seed=1), 70.0)
+        fake(results, replace(job("bc"), variant="replay"), 80.0)
+        (results / "commands.txt").write_text("python benchmarks/paper_table.py --jobs 2\nanother\n")
+        render.main(results, paper, output)
+        page = (output / "paper-table.md").read_text()
+        assert "| BC | 4 | 0.10 | 0.65 | 0.60 to 0.70 | 0.60, 0.70 | 0.65 | 65 ± 5 | 20 ± 5 | - | - |" in page
+        assert "```bash\npython benchmarks/paper_table.py --jobs 2\nanother\n```" in page
 
     def test_page_needs_no_paper_and_no_results(self, tmp_path: Path) -> None:
         (tmp_path / "results").mkdir()
@@ -329,12 +342,12 @@ class TestPage:
         assert value.score(-44.0) == pytest.approx(37 / 40)
 
     def test_clock_of_a_resumed_run_goes_on(self, tmp_path: Path) -> None:
-        fake(tmp_path, job(), 1.0, [(1, 0.0), (2, 0.0), (3, 0.0)])
-        run = tmp_path / job().name / "run"
-        (run / "progress-2.csv").write_text("time/total_timesteps,time/time_elapsed\n3,30\n4,50\n")
-        assert render.seconds_at(Run(run), 2) == 120
-        assert render.seconds_at(Run(run), 3) == 150
-        assert render.seconds_at(Run(run), 4) == 170
+        write_settings(tmp_path / "settings.json", TrainSettings())
+        header = "time/total_timesteps,eval/mean_reward,time/time_elapsed"
+        (tmp_path / "progress.csv").write_text(f"{header}\n1,,60\n2,5.0,\n2,,120\n3,,180\n")
+        (tmp_path / "progress-2.csv").write_text(f"{header}\n3,6.0,\n3,,30\n4,7.0,\n4,,50\n")
+        curve = paper_job.learning_curve(Run(tmp_path))
+        assert curve == [(2, 5.0, None, 120), (3, 6.0, None, 150), (4, 7.0, None, 170)]
 
     @pytest.mark.parametrize(
         ("algorithm", "n", "env", "paper", "target"),
@@ -501,7 +514,7 @@ class TestVersus:
 
 def test_results_score_between_random_and_demonstrations() -> None:
     content = {"random": 10.0, "demonstrations": 110.0, "stochastic": {"mean_return": 60.0}}
-    assert Result(job(), Path(), content).score("stochastic") == 0.5
+    assert Result(job(), content).score("stochastic") == 0.5
 
 
 class TestAblations:
@@ -534,6 +547,6 @@ class TestAblations:
             results, demonstrations, tmp_path, envs=("CartPole-v1",), variants=("replay",), seeds=(0,), timesteps=2048
         )
         (result,) = load_results(results)
-        assert Run(result.path / "run").settings.replay_rollouts == 3  # type: ignore[attr-defined]
+        assert Run(results / result.job.name / "run").settings.replay_rollouts == 3  # type: ignore[attr-defined]
         assert (results / "commands.txt").read_text() == "python benchmarks/ablations.py\n"
         assert "| three past rollouts replayed | never | never |" in (tmp_path / "ablations.md").read_text()
