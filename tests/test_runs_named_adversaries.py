@@ -86,16 +86,12 @@ def test_discrete_actions_change_nothing() -> None:
     assert chosen("airl", discrete, {}) == {}
 
 
-def test_only_discrete_actions_paid_by_gail_are_kept_varied_by_their_entropy() -> None:
-    discrete = demonstrations(True)
-    assert (
-        choose_causal_entropy("gail", discrete, {})
-        == choose_causal_entropy("gail", discrete, {"reward": "gail"})
-        == 0.03
-    )
-    assert choose_causal_entropy("gail", discrete, {"reward": "log_d"}) == 0.0
-    assert [choose_causal_entropy(name, discrete, {}) for name in ("airl", "fem", "gtal")] == [0.0] * 3
-    assert choose_causal_entropy("gail", continuous(15), {}) == 0.0
+def test_actions_paid_by_gail_are_kept_varied_by_their_entropy() -> None:
+    for expert, weight in ((demonstrations(True), 0.03), (continuous(15), 0.01)):
+        assert choose_causal_entropy("gail", expert, {}) == weight
+        assert choose_causal_entropy("gail", expert, {"reward": "gail"}) == weight
+        assert choose_causal_entropy("gail", expert, {"reward": "log_d"}) == 0.0
+        assert [choose_causal_entropy(name, expert, {}) for name in ("airl", "fem", "gtal")] == [0.0] * 3
 
 
 @pytest.mark.parametrize(("random_rate", "is_accident"), [(0.99, False), (1.0, True)])

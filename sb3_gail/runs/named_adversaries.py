@@ -46,8 +46,10 @@ PENALTY_OF_FEW = 0.3
 AVOIDED = 10
 """An expert avoids an end that random actions meet this many times as often."""
 
-CAUSAL_ENTROPY = 0.03
-"""The weight of the policy's entropy, where a `gail` that cannot tell it from the expert pays each step about 0.7."""
+CAUSAL_ENTROPY = {"discrete": 0.03, "continuous": 0.01}
+"""The weight of the policy's entropy, where a `gail` that cannot tell it from the expert pays each step about 0.7.
+
+That of continuous actions is a sum over their numbers, and has a smaller one."""
 
 
 def spelt_out(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,12 +138,11 @@ def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
 def choose_causal_entropy(name: str, demonstrations: Demonstrations, settings: Mapping[str, Any]) -> float:
     """The weight of the policy's entropy beside a named adversary with all its settings.
 
-    Only discrete actions need it: continuous ones have a deviation, which shrinks slowly and can be held. Other rewards
-    than `gail` are on other scales, or have each step cost, and then entropy would pay for tarrying.
+    Other rewards than `gail` are on other scales, or have each step cost, and then entropy would pay for tarrying.
     """
-    is_continuous = isinstance(demonstrations.action_space, spaces.Box)
-    pays_gail = name == "gail" and settings.get("reward", DiscriminatorConfig.reward) == "gail"
-    return CAUSAL_ENTROPY if pays_gail and not is_continuous else 0.0
+    if name != "gail" or settings.get("reward", DiscriminatorConfig.reward) != "gail":
+        return 0.0
+    return CAUSAL_ENTROPY["continuous" if isinstance(demonstrations.action_space, spaces.Box) else "discrete"]
 
 
 def make_adversary(

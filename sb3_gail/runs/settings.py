@@ -85,8 +85,8 @@ class TrainSettings(RunSettings):
             least ten times as often as the expert, `gail` has an `expert_termination_rate` of 0 (unless its `reward` is
             given); where actions are continuous and transitions few for their size, a `gradient_penalty` of 0.3.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
-        causal_entropy: Weight of the policy's entropy, which is added to the reward; by default 0.03 where actions
-            are discrete and the reward is `gail`, and 0 elsewhere.
+        causal_entropy: Weight of the policy's entropy, which is added to the reward; by default, where the
+            reward is `gail`, 0.03 for discrete and 0.01 for continuous actions, and 0 elsewhere.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
             up with it, and let the cloning term fade out.
         eval_freq: Environment steps between evaluations of the true return.
