@@ -42,7 +42,7 @@ bench: $(DEV)  ## The main path's numbers in the documentation, as a table.
 
 paper-table: $(DEV)  ## Every cell of the paper's table that is not done yet (days; it can be interrupted), and its page.
 	.venv/bin/python benchmarks/paper_table.py $(if $(DEMONSTRATIONS),--demonstrations $(DEMONSTRATIONS)) $(CELLS)
-	.venv/bin/python benchmarks/render.py $(if $(PAPER),--paper $(PAPER))
+	.venv/bin/python benchmarks/render.py --results runs/paper_table $(if $(PAPER),--paper $(PAPER))
 
 clean:  ## Remove both environments.
 	rm -rf .venv .venv-oldest

@@ -1,6 +1,8 @@
 """Writes the page and the figures of the paper's table from what `paper_table.py` left on disk.
 
-    python benchmarks/render.py --results runs/paper_table --paper table3.csv --output docs/benchmarks
+    python benchmarks/render.py --results runs/paper_table --paper table3.csv
+
+Results are kept in `docs/benchmarks/runs`, from which the page is made: without `--results` it is only written anew.
 
 The paper's own values come from a CSV file with the columns `env`, `algorithm`, `trajectories`, `return_mean`,
 `return_std` and `expert_mean`, one row a cell. Without it the page has ours alone. Cells that were not run say so.
@@ -298,8 +300,10 @@ def _points(table: Table) -> str:
 
 
 def describe_machines(results: Iterable[Result]) -> list[str]:
-    """What jobs ran on and with, a line for each machine."""
-    machines = {tuple(result.content["machine"].items()) for result in results}
+    """What jobs ran on and with, a line for each machine and state of this repository."""
+    machines = {
+        (*result.content["machine"].items(), ("commit", result.content["commit"] or "unknown")) for result in results
+    }
     return [", ".join(f"{name.replace('_', ' ')} {value}" for name, value in each) + "." for each in sorted(machines)]
 
 

@@ -260,7 +260,7 @@ def fake(results: Path, job: Job, mean_return: float, curve: Sequence[tuple[int,
     evaluation = {"mean_return": mean_return}
     content = {"random": 0.0, "demonstrations": 100.0, "deterministic": evaluation, "stochastic": evaluation}
     content |= {"episodes_of_a_point": 10, "curve": [(at, 100 * score, score, 60 * at) for at, score in curve]}
-    content |= {"machine": {"cores": 2, "torch": "2"}}
+    content |= {"machine": {"cores": 2, "torch": "2"}, "commit": "abc1234"}
     (folder / "job.json").write_text(json.dumps(asdict(job)))
     (folder / "result.json").write_text(json.dumps(content))
 
@@ -305,7 +305,7 @@ class TestPage:
         assert "| GAIL | second | 0.95 | 0.90 to 1.00 | 0.80 | 1 | 2 |" in page
         assert "| CartPole-v1 | GAIL | 4 | never, 2 | never | -, 2.0 |" in page
         assert page.count("not run") > 100
-        assert "cores 2, torch 2." in page
+        assert "cores 2, torch 2, commit abc1234." in page
         assert "python benchmarks/paper_table.py" in page
         assert page.index("# The paper's table") < page.index("**CartPole's are old.**") < page.index("held-out seeds")
 
