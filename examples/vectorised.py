@@ -42,7 +42,8 @@ def main(
 
     demonstrations = Demonstrations.load(shipped(env_id)).take(4).subsample(20)
     discriminator = Discriminator.from_demonstrations(demonstrations)
-    gail = GAILCallback(discriminator, demonstrations)
+    # Some of the policy's entropy keeps it from getting too sure to learn.
+    gail = GAILCallback(discriminator, demonstrations, causal_entropy=0.01)
 
     # Inside out: the environments, the reward wrapper around all of them, VecNormalize around that.
     env = GAILRewardVecWrapper(make_vec_env(env_id, n_envs, seed=0), discriminator)
