@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -115,13 +116,14 @@ def imitate(job: Job, demonstrations: Path, folder: Path) -> tuple[BaseAlgorithm
 
 def learning_curve(run: Run) -> list[tuple[float | None, ...]]:
     """Steps, mean return, score and seconds of each evaluation of a run, all of its parts together."""
-    return [(*point, seconds_at(run, point.timesteps)) for point in run.curve()]
+    log = run.progress()
+    return [(*point, _seconds_at(log, point.timesteps)) for point in run.curve()]
 
 
-def seconds_at(run: Run, timesteps: int) -> float:
-    """Wall-clock of a run up to a number of steps, all of its parts together."""
+def _seconds_at(log: Sequence[Mapping[str, float]], timesteps: int) -> float:
+    """Wall-clock up to a number of steps, all parts of a run together."""
     before = last = 0.0
-    for row in run.progress():
+    for row in log:
         elapsed = row.get("time/time_elapsed")
         if elapsed is None:
             continue
@@ -179,8 +181,10 @@ def random_return(job: Job, file: Path) -> float:
 
 
 def commit() -> str | None:
-    """What of this repository ran, with `-dirty` if it was changed; `None` outside a clone."""
+    """What of this repository ran, with `-dirty` if it was changed; `None` outside a clone, and without git."""
     command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    if shutil.which("git") is None:
+        return None
     described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return described.stdout.strip() or None
 

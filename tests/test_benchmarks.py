@@ -210,6 +210,11 @@ def test_cloning_job_leaves_policy_and_evaluation(tmp_path: Path) -> None:
     assert (folder / "result.json").stat().st_mtime_ns == before
 
 
+def test_jobs_end_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert paper_job.commit() is None
+
+
 def test_two_processes_do_not_share_a_job(tmp_path: Path) -> None:
     folder = paper_table.prepare(job("bc"), tmp_path)
     with (folder / ".lock").open("w") as lock:
