@@ -15,6 +15,9 @@ from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoretic
 from sb3_gail.runs import Run, train
 from sb3_gail.runs.named_adversaries import adversary_settings, choose_causal_entropy, make_adversary, spelt_out
 from sb3_gail.runs.settings import TrainSettings
+from sb3_gail.transitions import Array
+
+ALERT = {"learning_rate": 1e-3}
 
 
 def demonstrations(*terminated: bool) -> Demonstrations:
@@ -67,21 +70,30 @@ def test_few_continuous_transitions_have_a_larger_gradient_penalty() -> None:
     assert of_a_goal == {**larger, "reward": "log_d", "absorbing_states": False}
 
 
-def test_images_are_never_few() -> None:
-    image = spaces.Box(0, 255, (3, 40, 40), np.uint8)
+@pytest.mark.parametrize(
+    ("actions", "action_space"),
+    [(np.zeros((4, 1)), spaces.Box(-1, 1, (1,))), (np.zeros(4, np.int64), spaces.Discrete(2))],
+)
+def test_images_change_nothing(actions: Array, action_space: spaces.Space[Any]) -> None:
     pictured = Demonstrations.from_arrays(
-        np.zeros((5, 3, 40, 40), np.uint8), np.zeros((4, 1)), lengths=[4], observation_space=image
+        np.zeros((5, 3, 40, 40), np.uint8),
+        actions,
+        lengths=[4],
+        observation_space=spaces.Box(0, 255, (3, 40, 40), np.uint8),
+        action_space=action_space,
     )
     assert adversary_settings("gail", pictured, {}, random_termination_rate=lambda: 1.0) == {}
 
 
-def test_discrete_actions_change_nothing() -> None:
+def test_discrete_actions_paid_by_gail_have_an_alert_discriminator() -> None:
     def chosen(name: str, expert: Demonstrations, overrides: dict[str, Any]) -> dict[str, Any]:
         return adversary_settings(name, expert, overrides, random_termination_rate=lambda: 1.0)
 
     discrete = demonstrations(True)
-    assert chosen("gail", discrete, {}) == {}
-    assert chosen("gail", discrete, {"batch_size": 8}) == {"batch_size": 8}
+    assert chosen("gail", discrete, {}) == ALERT
+    assert chosen("gail", discrete, {"batch_size": 8}) == {"batch_size": 8, **ALERT}
+    assert chosen("gail", discrete, {"learning_rate": 0.1}) == {"learning_rate": 0.1}
+    assert chosen("gail", discrete, {"reward": "gail"}) == {"reward": "gail", **ALERT}
     assert chosen("gail", discrete, {"reward": "airl"}) == {"reward": "airl"}
     assert chosen("airl", discrete, {}) == {}
 
@@ -101,9 +113,9 @@ def test_end_that_random_actions_meet_ten_times_as_often_is_an_accident(random_r
 
     one_in_ten = demonstrations(True, False, False, False, False)
     accident = {"expert_termination_rate": 0.0} if is_accident else {}
-    assert chosen(one_in_ten, {}) == accident
-    assert chosen(one_in_ten, {"reward": "gail"}) == {"reward": "gail"}
-    assert chosen(demonstrations(False), {}) == {}
+    assert chosen(one_in_ten, {}) == {**ALERT, **accident}
+    assert chosen(one_in_ten, {"reward": "gail"}) == {"reward": "gail", **ALERT}
+    assert chosen(demonstrations(False), {}) == ALERT
     assert chosen(continuous(10), {}) == {"gradient_penalty": 0.3, **accident}
 
 
@@ -112,7 +124,7 @@ def test_each_step_towards_a_goal_costs() -> None:
         return adversary_settings(name, demonstrations(True), overrides, random_termination_rate=lambda: 0.0)
 
     assert chosen("gail", {}) == {"reward": "log_d", "absorbing_states": False}
-    assert chosen("gail", {"reward": "gail"}) == {"reward": "gail"}  # with absorbing states, as anywhere else
+    assert chosen("gail", {"reward": "gail"}) == {"reward": "gail", **ALERT}  # with absorbing states, as anywhere else
     assert chosen("gail", {"absorbing_states": True}) == {"reward": "log_d", "absorbing_states": True}
     assert chosen("fem", {}) == {"sign": "negative"}
     assert chosen("gtal", {"sign": "both"}) == {"sign": "both"}
@@ -126,7 +138,7 @@ def test_each_step_towards_a_goal_costs() -> None:
 
 @pytest.mark.parametrize(
     ("name", "overrides"),
-    [("airl", {}), ("gail", {"reward": "gail"}), ("fem", {"sign": "both"}), ("gtal", {"sign": "both"})],
+    [("airl", {}), ("gail", {"reward": "airl"}), ("fem", {"sign": "both"}), ("gtal", {"sign": "both"})],
 )
 def test_goal_is_not_looked_for_where_nothing_depends_on_it(name: str, overrides: dict[str, Any]) -> None:
     def play() -> float:

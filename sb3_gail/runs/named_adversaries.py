@@ -43,6 +43,13 @@ of them by heart."""
 PENALTY_OF_FEW = 0.3
 """The weight of its gradient penalty then: three times as much, so that it has to be smoother."""
 
+ALERT_LEARNING_RATE = 1e-3
+"""Of a discriminator where discrete actions are paid by `gail`, to the end.
+
+Where staying alive is nearly all there is, little but the discriminator holds the policy at the expert. One that is
+late pays for what it has not yet learned to tell from the expert, and the policy leaves.
+"""
+
 AVOIDED = 10
 """An expert avoids an end that random actions meet this many times as often."""
 
@@ -87,7 +94,8 @@ def adversary_settings(
 
     Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail`. Where the expert avoids
     ends, its own few are accidents: to end as often as it does would be paid as soon as the policy does so more rarely.
-    The gradient penalty is larger where actions are continuous and demonstrations few for what it sees of each.
+    The gradient penalty is larger where actions are continuous and demonstrations few for what it sees of each. Where
+    they are discrete, and paid by `gail`, the learning rate is larger and stays so. Neither was tried on images.
 
     Args:
         name: The adversary's.
@@ -107,16 +115,25 @@ def adversary_settings(
 def _settings_of_gail(
     demonstrations: Demonstrations, overrides: Mapping[str, Any], random_rate: Callable[[], float]
 ) -> dict[str, Any]:
+    chosen = {} if "reward" in overrides else _reward_settings(demonstrations, random_rate)
+    reward = {**chosen, **overrides}.get("reward", DiscriminatorConfig.reward)
+    encoder = TransitionEncoder(demonstrations, inputs=overrides.get("inputs", DiscriminatorConfig.inputs))
+    if encoder.has_images:
+        return chosen
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
-    few = is_continuous and _are_few(demonstrations, overrides.get("inputs", DiscriminatorConfig.inputs))
-    penalty = {"gradient_penalty": PENALTY_OF_FEW} if few else {}
-    if "reward" in overrides:
-        return penalty
+    if is_continuous and len(demonstrations) < FEW * int(encoder.scale.count_nonzero()):
+        chosen["gradient_penalty"] = PENALTY_OF_FEW
+    if not is_continuous and reward == "gail":
+        chosen["learning_rate"] = ALERT_LEARNING_RATE
+    return chosen
+
+
+def _reward_settings(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> dict[str, Any]:
     if _reaches_goal(demonstrations, random_rate):
-        return {**penalty, "reward": "log_d", "absorbing_states": False}
+        return {"reward": "log_d", "absorbing_states": False}
     if _avoids_ends(demonstrations, random_rate):
-        return {**penalty, "expert_termination_rate": 0.0}
-    return penalty
+        return {"expert_termination_rate": 0.0}
+    return {}
 
 
 def _reaches_goal(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> bool:
@@ -127,12 +144,6 @@ def _reaches_goal(demonstrations: Demonstrations, random_rate: Callable[[], floa
 def _avoids_ends(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> bool:
     """Whether the expert's episodes terminate, but far more rarely than those of random actions."""
     return 0 < AVOIDED * demonstrations.termination_rate <= random_rate()
-
-
-def _are_few(demonstrations: Demonstrations, inputs: str) -> bool:
-    """Whether the numbers that vary are so many that few transitions are easily told from all others."""
-    encoder = TransitionEncoder(demonstrations, inputs=inputs)
-    return not encoder.has_images and len(demonstrations) < FEW * int(encoder.scale.count_nonzero())
 
 
 def choose_causal_entropy(name: str, demonstrations: Demonstrations, settings: Mapping[str, Any]) -> float:
