@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -12,12 +13,12 @@ of the progress remaining (1 at the start, 0 at the end)."""
 
 
 def value_at(scheduled: Scheduled, progress_remaining: float) -> float:
-    """What a scheduled number is now."""
+    """What a scheduled number is now, as Python's: a saved state must not hold NumPy's."""
     if callable(scheduled):
-        return float(scheduled(progress_remaining))  # of NumPy's, which a saved state must not hold
+        return float(scheduled(progress_remaining))
     if isinstance(scheduled, tuple):
         start, end = scheduled
-        return end + progress_remaining * (start - end)
+        return float(end + progress_remaining * (start - end))
     return float(scheduled)
 
 
@@ -43,9 +44,9 @@ def check_scheduled(name: str, scheduled: object) -> None:
         return
     is_pair = isinstance(scheduled, tuple) and len(scheduled) == 2
     for number in scheduled if is_pair else (scheduled,):  # type: ignore[attr-defined]  # a tuple has items
-        if not isinstance(number, (int, float)) or isinstance(number, bool):
-            raise TypeError(f"{name} must be a number, a pair (start, end) or a schedule, got {scheduled!r}")
-        if not 0 <= number < float("inf"):
+        if not isinstance(number, Real) or isinstance(number, bool):
+            raise TypeError(f"{name} must be a number, a tuple (start, end) or a schedule, got {scheduled!r}")
+        if not 0 <= float(number) < float("inf"):
             raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
 
 

@@ -439,6 +439,11 @@ def test_a_state_pays_the_same_in_a_discriminator_of_other_demonstrations() -> N
         ({"learning_rate": "x"}, "learning_rate must be a number, .* got 'x'"),
         ({"gradient_penalty": None}, "gradient_penalty must be a number, .* got None"),
         ({"gradient_norm": "1"}, "gradient_norm must be a number, got '1'"),
+        ({"absorbing_states": "false"}, "absorbing_states must be True or False, got 'false'"),
+        ({"spectral_norm": 0}, "spectral_norm must be True or False, got 0"),
+        ({"label_smoothing": "0.1"}, "label_smoothing must be a number, got '0.1'"),
+        ({"expert_termination_rate": "0"}, "expert_termination_rate must be a number, got '0'"),
+        ({"gamma": True}, "gamma must be a number, got True"),
         ({"reward": lambda logits: logits.numpy()}, r"reward must map logits .* to a tensor"),
     ],
 )

@@ -40,7 +40,7 @@ def test_schedules_are_accepted(scheduled: Scheduled, now: float) -> None:
 @pytest.mark.parametrize(
     ("scheduled", "error", "message"),
     [
-        ("x", TypeError, r"rate must be a number, a pair \(start, end\) or a schedule, got 'x'"),
+        ("x", TypeError, r"rate must be a number, a tuple \(start, end\) or a schedule, got 'x'"),
         (True, TypeError, "rate must be .* got True"),
         (None, TypeError, "rate must be .* got None"),
         ((1.0, "x"), TypeError, r"rate must be .* got \(1.0, 'x'\)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -96,23 +97,24 @@ class DiscriminatorConfig:
             raise TypeError(f"hidden_sizes must be a tuple of widths, such as (128, 128), got {self.hidden_sizes!r}")
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes must be positive widths, at least one, got {self.hidden_sizes!r}")
+        for name in ("spectral_norm", "absorbing_states"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in ("batch_size", "transitions_per_step"):
             count = getattr(self, name)
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
                 raise ValueError(f"{name} must be a positive whole number, got {count!r}")
         for name in ("learning_rate", "gradient_penalty"):
             check_scheduled(name, getattr(self, name))
         for name in ("gradient_norm", "entropy_bonus", "weight_decay", "smallest_deviation"):
-            number = getattr(self, name)
-            if not isinstance(number, (int, float)) or isinstance(number, bool):
-                raise TypeError(f"{name} must be a number, got {number!r}")
-            if not 0 <= number < float("inf"):
-                raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
-        if self.expert_termination_rate is not None and not 0 <= self.expert_termination_rate <= 1:
-            raise ValueError(f"expert_termination_rate must lie in [0, 1], got {self.expert_termination_rate!r}")
-        if not 0 <= self.gamma < 1:
+            if not 0 <= _number(name, getattr(self, name)) < float("inf"):
+                raise ValueError(f"{name} must be a finite number of at least 0, got {getattr(self, name)!r}")
+        rate = self.expert_termination_rate
+        if rate is not None and not 0 <= _number("expert_termination_rate", rate) <= 1:
+            raise ValueError(f"expert_termination_rate must lie in [0, 1], got {rate!r}")
+        if not 0 <= _number("gamma", self.gamma) < 1:
             raise ValueError(f"gamma must lie in [0, 1), got {self.gamma!r}")
-        if not 0 <= self.label_smoothing < 0.5:
+        if not 0 <= _number("label_smoothing", self.label_smoothing) < 0.5:
             raise ValueError(f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing!r}")
         if self.label_smoothing and self.loss != "bce":
             raise ValueError(f"label_smoothing needs labels, which only the loss 'bce' has, got the loss {self.loss!r}")
@@ -425,6 +427,12 @@ def _check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 def _check_choice(name: str, value: str, choices: Mapping[str, Any]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _number(name: str, value: object) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 def _existing_device(device: torch.device | str) -> torch.device:

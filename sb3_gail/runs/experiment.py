@@ -133,7 +133,10 @@ class Experiment:
 
     def make(self) -> BaseAlgorithm:
         """The learner at the start."""
-        return _make_model(self.settings, self._venv, imitating_policy(self.callback.demonstrations))
+        model = _make_model(self.settings, self._venv, imitating_policy(self.callback.demonstrations))
+        # As the callback does when training starts; but what is wrong with it is to be known before there is a folder.
+        self.callback.adversary.use_discount(model.gamma)  # type: ignore[attr-defined]  # all that imitate have it
+        return model
 
     def load(self, checkpoint: Path) -> BaseAlgorithm:
         """The learner as it was."""

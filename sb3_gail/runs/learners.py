@@ -89,8 +89,8 @@ FINAL_TARGET_KL = 0.05
 SMALLEST_INITIAL_DEVIATION = 0.1
 """Of an imitating policy's first actions, in halves of their range: an expert who hardly moves is explored, too."""
 
-_OURS = ("policy", "env", "seed", "device", "_init_setup_model")
-"""Arguments of the learners that we give them ourselves."""
+_OURS = ("policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model")
+"""Arguments of the learners that we give them ourselves, or that would have no effect: a run has its own log."""
 
 
 def learner_class(algorithm: str) -> type[BaseAlgorithm]:

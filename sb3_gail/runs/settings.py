@@ -10,6 +10,9 @@ from sb3_gail.json_files import read_json, write_json
 from sb3_gail.runs.learners import ON_POLICY, VecEnvKind, learner_settings
 from sb3_gail.runs.named_adversaries import AdversaryName, spelt_out
 
+_LARGEST_SEED = 2**32 - 1
+"""NumPy takes none that is larger."""
+
 Value = int | float | bool | str
 """What a setting may be on the command line."""
 
@@ -59,6 +62,8 @@ class RunSettings:
             _check_positive(name, getattr(self, name))
         if self.n_envs is not None:
             _check_positive("n_envs", self.n_envs)
+        if not isinstance(self.seed, int) or not 0 <= self.seed <= _LARGEST_SEED:
+            raise ValueError(f"seed must be a whole number from 0 to {_LARGEST_SEED}, got {self.seed!r}")
 
 
 @dataclass(frozen=True)
