@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail import Demonstrations, Discriminator
@@ -35,6 +36,7 @@ def main(
 ) -> dict[str, float]:
     """Returns the scores after cloning and after GAIL: 0 is random, 1 is the demonstrations' mean."""
     torch.set_num_threads(1)
+    set_random_seed(0)  # before the discriminator draws its first weights
     demonstrations = Demonstrations.load(shipped(env_id)).take(4).subsample(20)
     discriminator = Discriminator.from_demonstrations(demonstrations)
     env = GAILRewardVecWrapper(make_vec_env(env_id, n_envs, seed=0), discriminator)

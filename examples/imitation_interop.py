@@ -14,6 +14,7 @@ import torch
 from imitation.rewards.reward_nets import BasicRewardNet
 from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import set_random_seed
 
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.adapters import (
@@ -41,6 +42,7 @@ def main(
 ) -> float:
     """Returns the mean true return of the trained agent."""
     torch.set_num_threads(1)
+    set_random_seed(0)  # before the discriminator draws its first weights
 
     # Their trajectories: here made of our demonstrations, elsewhere from imitation.data.rollout (exclude_infos=False:
     # the infos say which episodes a time limit ended) or serialize.load.

@@ -14,6 +14,7 @@ from pathlib import Path
 import gymnasium as gym
 import torch
 from sb3_contrib import TRPO
+from stable_baselines3.common.utils import set_random_seed
 
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.callbacks import GAILCallback, ImitationEvalCallback
@@ -34,6 +35,7 @@ def main(
 ) -> TRPO:
     """Trains an imitating agent, evaluates it and saves it."""
     torch.set_num_threads(1)  # networks this small are slower on many threads
+    set_random_seed(0)  # before the discriminator draws its first weights
 
     # The expert: four trajectories, every 20th step of each.
     demonstrations = Demonstrations.load(shipped(env_id)).take(4).subsample(20)

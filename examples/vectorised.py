@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail import Demonstrations, Discriminator, load_checkpoint
@@ -37,6 +38,7 @@ def main(
 ) -> TRPO:
     """Trains, or goes on training, up to so many environment steps of all copies together."""
     torch.set_num_threads(1)
+    set_random_seed(0)  # before the discriminator draws its first weights
     checkpoint = Path(output, "checkpoint.zip")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
 

@@ -16,6 +16,7 @@ import torch
 import wandb
 from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.utils import set_random_seed
 
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.callbacks import GAILCallback, ImitationEvalCallback, WandbCallback
@@ -37,6 +38,7 @@ def main(
 ) -> str:
     """Trains with W&B, whose further settings (`tags`, `dir`, ...) go to `wandb.init`; returns the run's id."""
     torch.set_num_threads(1)
+    set_random_seed(0)  # before the discriminator draws its first weights
     demonstrations = Demonstrations.load(shipped(env_id)).take(4).subsample(10)
     discriminator = Discriminator.from_demonstrations(demonstrations)
     env = GAILRewardVecWrapper(make_vec_env(env_id, n_envs, seed=0), discriminator)

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail import Demonstrations
@@ -44,11 +45,16 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_train_gail(env_id: str) -> None:
-    model = example("train_gail").main(
-        env_id=env_id, total_timesteps=256, n_steps=128, eval_freq=128, n_eval_episodes=2, progress_bar=False
-    )
-    assert model.num_timesteps == 256
+def test_train_gail_and_its_repetition(env_id: str) -> None:
+    models = [
+        example("train_gail").main(
+            env_id=env_id, total_timesteps=256, n_steps=128, eval_freq=128, n_eval_episodes=2, progress_bar=False
+        )
+        for _ in range(2)
+    ]
+    assert models[0].num_timesteps == 256
+    once, again = (torch.nn.utils.parameters_to_vector(model.policy.parameters()) for model in models)
+    assert torch.equal(once, again)
     assert sorted(path.name for path in Path("runs/train_gail").iterdir()) == ["discriminator.pt", "model.zip"]
 
 

@@ -174,6 +174,9 @@ class Discriminator(Adversary):
     ) -> Discriminator:
         """A discriminator whose inputs are normalised by, and shaped as, some demonstrations.
 
+        Its first weights are drawn by torch, which SB3 seeds only when it makes the model: for runs that repeat, call
+        SB3's `set_random_seed` before.
+
         Args:
             demonstrations: The expert's.
             device: As SB3's.
