@@ -15,7 +15,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_gail import load_checkpoint
-from sb3_gail.callbacks import GAILCallback, ImitationCheckpointCallback
+from sb3_gail.callbacks import (
+    BCAnnealingCallback,
+    CriticWarmupCallback,
+    GAILCallback,
+    ImitationCheckpointCallback,
+)
 
 
 @contextmanager
@@ -50,6 +55,17 @@ class Watching(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize("changes", [CriticWarmupCallback(1), BCAnnealingCallback(demonstrations_of(Scripted()))])
+def test_what_changes_the_policy_between_rollouts_comes_before_it(changes: BaseCallback, tmp_path: Path) -> None:
+    with run() as (model, gail):
+        saving = ImitationCheckpointCallback(gail, tmp_path / "run.zip", save_freq=20)
+        with pytest.raises(ValueError, match=f"expected {type(changes).__name__}, .* got it after"):
+            model.learn(24, callback=[gail, saving, changes])
+        assert model.num_timesteps == 0
+        model.learn(24, callback=[gail, changes, saving])
+    assert saved(tmp_path / "run.zip") == (24, 2)
 
 
 @pytest.mark.parametrize("first", ["gail", "checkpoint"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -330,6 +331,24 @@ def test_after_training_all_copies_pay_the_trained_reward(wrapper: str, backend:
         np.testing.assert_allclose(*pays(venv), rtol=1e-6)
 
 
+def test_copies_get_a_loaded_state_when_training_starts() -> None:
+    adversary, seen = ScriptedAdversary(), []
+
+    class Looking(BaseCallback):
+        def _on_training_start(self) -> None:
+            [copies] = self.training_env.get_attr("adversary")
+            seen.append(copies.generation)
+
+        def _on_step(self) -> bool:
+            return True
+
+    venv = DummyVecEnv([lambda: GAILRewardWrapper(Scripted(), copy.deepcopy(adversary))])  # as a worker process does
+    model = make_learner("PPO", venv)
+    adversary.load_state_dict({"generation": 7})
+    model.learn(6, callback=[GAILCallback(adversary, demonstrations_of(Scripted())), Looking()])
+    assert seen == [7]
+
+
 def test_worker_copies_of_a_discriminator_hold_its_trained_state() -> None:
     demonstrations = demonstrations_of(Scripted())
     discriminator = Discriminator.from_demonstrations(
@@ -632,6 +651,23 @@ def test_an_adversary_that_asks_gets_the_policys_likelihoods() -> None:
         assert (expert.log_prob < 0).all()
 
 
+def test_a_policy_without_likelihoods_is_refused_before_anything_is_collected() -> None:
+    adversary = Asking()
+    with wrapped_copies(adversary) as venv:
+        model = RecurrentPPO("MlpLstmPolicy", venv, n_steps=6, device="cpu")
+        with pytest.raises(TypeError, match="RecurrentActorCriticPolicy is recurrent"):
+            model.learn(12, callback=GAILCallback(adversary, demonstrations_of(Scripted())))
+        assert model.num_timesteps == 0
+
+
+def test_likelihoods_without_masks_are_told() -> None:
+    with wrapped_copies(Asking(), kind=Choosing) as venv:
+        [adversary] = {id(each): each for each in venv.get_attr("adversary")}.values()
+        gail = GAILCallback(adversary, demonstrations_of(Choosing()))
+        with pytest.warns(UserWarning, match="those of MaskablePPO are taken without its action masks"):
+            make_learner("MaskablePPO", venv).learn(12, callback=gail)
+
+
 class Captured(KVWriter):
     """Keeps what a logger writes."""
 
@@ -707,6 +743,33 @@ def test_an_adversary_that_pays_nonsense_is_stopped(rewards: Tensor, message: st
     adversary = Spoiled(rewards)
     with wrapped_copies(adversary) as venv, pytest.raises(ValueError, match=message):
         run(adversary, venv)
+
+
+class Silent(ScriptedAdversary):
+    """Tells no metrics."""
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+
+def test_an_update_without_metrics_is_refused() -> None:
+    adversary = Silent()
+    with (
+        wrapped_copies(adversary) as venv,
+        pytest.raises(TypeError, match="update must return a mapping of metrics, got NoneType"),
+    ):
+        run(adversary, venv)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_two_of_them_are_refused(nested: bool) -> None:
+    adversary, demonstrations = ScriptedAdversary(), demonstrations_of(Scripted())
+    one, other = GAILCallback(adversary, demonstrations), GAILCallback(adversary, demonstrations)
+    with wrapped_copies(adversary) as venv:
+        model = make_learner("PPO", venv)
+        with pytest.raises(ValueError, match="expected one GAILCallback, got several"):
+            model.learn(12, callback=[one, CallbackList([other]) if nested else other])
+        assert model.num_timesteps == 0
 
 
 def test_what_is_no_adversary_or_demonstrations_is_refused() -> None:

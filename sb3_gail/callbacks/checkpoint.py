@@ -6,7 +6,10 @@ from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_gail.callbacks.bc_annealing import BCAnnealingCallback
+from sb3_gail.callbacks.critic_warmup import CriticWarmupCallback
 from sb3_gail.callbacks.gail import GAILCallback
+from sb3_gail.callbacks.siblings import siblings
 from sb3_gail.checkpoint import save_checkpoint
 
 
@@ -19,6 +22,7 @@ class ImitationCheckpointCallback(BaseCallback):
     ```
 
     The file is replaced whole, between rollouts and at the end of training: a run that is killed leaves the last one.
+    Callbacks that change the policy between rollouts, such as `CriticWarmupCallback`, come before it in the list.
 
     Args:
         gail: The callback that trains the adversary.
@@ -27,7 +31,8 @@ class ImitationCheckpointCallback(BaseCallback):
         verbose: As SB3's.
 
     Raises:
-        ValueError: If `save_freq` is not positive; at the start of training, if `gail` is not among its callbacks.
+        ValueError: If `save_freq` is not positive; at the start of training, if `gail` is not among its callbacks, or
+            a callback that changes the policy between rollouts comes after this one.
     """
 
     def __init__(self, gail: GAILCallback, path: str | Path, *, save_freq: int, verbose: int = 0) -> None:
@@ -44,7 +49,18 @@ class ImitationCheckpointCallback(BaseCallback):
             raise ValueError(
                 "expected a GAILCallback that trains beside it, got another: give learn() both, [gail, this]"
             )
+        self._check_order()
         self._saved_at = self.model.num_timesteps
+
+    def _check_order(self) -> None:
+        callbacks = siblings(self)
+        for later in callbacks[callbacks.index(self) :] if self in callbacks else []:
+            if isinstance(later, (BCAnnealingCallback, CriticWarmupCallback)):
+                raise ValueError(
+                    f"expected {type(later).__name__}, which changes the policy between rollouts, before "
+                    f"ImitationCheckpointCallback, got it after: a checkpoint would hold the policy without its "
+                    f"change; put ImitationCheckpointCallback last in the list"
+                )
 
     def _on_rollout_start(self) -> None:
         if self.model.num_timesteps - self._saved_at >= self.save_freq:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.callbacks.collection import Collection, find_collection, find_spec
+from sb3_gail.callbacks.siblings import siblings
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.likelihood import log_prob
 from sb3_gail.schedules import Scheduled, check_scheduled, progress_remaining, value_at
@@ -98,12 +101,17 @@ class GAILCallback(BaseCallback):
         self.demonstrations.check_spaces(*self._collection.spaces)
         self.adversary.check_spaces(*self._collection.spaces)
         self.adversary.use_discount(self.model.gamma)
+        if self.adversary.needs_log_prob:
+            self._check_likelihood()
+        self._collection.send_state(self.adversary)  # what was loaded since, or learned when training was interrupted
         self._compare_tasks()
         vec_normalize = self.model.get_vec_normalize_env()
         pays_normalised = vec_normalize is not None and vec_normalize.norm_reward
         self._return_statistics = _ReturnStatistics(vec_normalize) if vec_normalize and pays_normalised else None
 
     def _on_training_start(self) -> None:
+        if sum(isinstance(each, GAILCallback) for each in siblings(self)) > 1:
+            raise ValueError("expected one GAILCallback, got several, each of which would pay for every rollout")
         self._last_rollout_end = time.perf_counter()
 
     def _on_rollout_start(self) -> None:
@@ -148,11 +156,14 @@ class GAILCallback(BaseCallback):
         model: OnPolicyAlgorithm = self.model  # type: ignore[assignment]  # checked in _init_callback
         return model
 
-    def _update_adversary(self, rollout: Transitions) -> Any:
+    def _update_adversary(self, rollout: Transitions) -> Mapping[str, float | Array]:
         policy = self._with_log_prob(Transitions.concatenate([*self.replay, rollout]))
         self.replay.append(rollout)
         expert = self._with_log_prob(self._expert)
-        return self.adversary.update(policy, expert, progress_remaining=progress_remaining(self.model))
+        metrics: object = self.adversary.update(policy, expert, progress_remaining=progress_remaining(self.model))
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f"an adversary's update must return a mapping of metrics, got {type(metrics).__name__}")
+        return metrics
 
     def _reward(self, rollout: Transitions) -> Array:
         """The adversary's reward of each step of each environment, `[T, n_envs]`."""
@@ -201,6 +212,16 @@ class GAILCallback(BaseCallback):
                 self.logger.record(f"gail/{name}", torch.as_tensor(value), exclude=TEXT_FORMATS)
             else:
                 self.logger.record(f"gail/{name}", value)
+
+    def _check_likelihood(self) -> None:
+        """Asks once, so that what has none is refused before anything is collected."""
+        log_prob(self._learner, self._expert[:1])
+        if isinstance(self._learner.policy, MaskableActorCriticPolicy):
+            warnings.warn(
+                f"{type(self.adversary).__name__} compares likelihoods, and those of {type(self._learner).__name__} "
+                f"are taken without its action masks; GAIL's Discriminator needs none",
+                stacklevel=2,
+            )
 
     def _compare_tasks(self) -> None:
         """Warns if the demonstrations look like those of another task."""
