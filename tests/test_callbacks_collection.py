@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,15 @@ def test_another_adversary_in_the_wrapper_is_refused(wrapper: str, backend: str)
         pytest.raises(ValueError, match=r"the callback's adversary, got another one; give the same object to both"),
     ):
         find_collection(venv, ScriptedAdversary())
+
+
+def test_a_copy_of_the_adversary_around_all_is_refused() -> None:
+    adversary = ScriptedAdversary()
+    with (
+        wrapped_copies(adversary, wrapper="vec") as venv,
+        pytest.raises(ValueError, match=r"the callback's adversary, got another one"),
+    ):
+        find_collection(venv, copy.deepcopy(adversary))
 
 
 def test_another_adversary_in_one_of_the_copies_is_refused() -> None:

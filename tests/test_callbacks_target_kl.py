@@ -51,5 +51,5 @@ def test_a_learner_without_one_is_refused() -> None:
 def test_no_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match=r"target_kl must be a finite number of at least 0, got -0.1"):
         TargetKLCallback((0.02, -0.1))
-    with pytest.raises(TypeError, match="target_kl must be a number, a pair"):
+    with pytest.raises(TypeError, match="target_kl must be a number, a tuple"):
         TargetKLCallback((0.02, 0.01, 0.0))  # type: ignore[arg-type]

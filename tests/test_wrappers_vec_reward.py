@@ -23,8 +23,9 @@ from stable_baselines3 import DQN, HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize, VecTransposeImage
+from torch import Tensor
 
-from sb3_gail.transitions import Array, map_observations
+from sb3_gail.transitions import Array, Transitions, map_observations
 from sb3_gail.wrappers import GAILRewardVecWrapper, GAILRewardWrapper
 
 
@@ -150,6 +151,22 @@ def test_what_a_caller_does_to_its_arrays_does_not_matter() -> None:
     np.testing.assert_array_equal(collected.observations, np.asarray(expected.observations, np.float32))
     np.testing.assert_array_equal(collected.next_observations, np.asarray(expected.next_observations, np.float32))
     np.testing.assert_array_equal(collected.actions, expected.actions)
+
+
+class Differentiable(ScriptedAdversary):
+    """Pays rewards that know where they came from."""
+
+    def reward(self, transitions: Transitions) -> Tensor:
+        return super().reward(transitions).requires_grad_()
+
+
+def test_a_reward_with_a_gradient_is_paid_as_any_other() -> None:
+    paid = []
+    for adversary in (ScriptedAdversary(), Differentiable()):
+        with wrapped_copies(adversary, wrapper="vec") as venv:
+            venv.reset()
+            paid.append(venv.step(np.zeros((2, 2), np.float32))[1])
+    np.testing.assert_array_equal(paid[0], paid[1])
 
 
 def test_worker_processes_are_scored_here() -> None:

@@ -85,6 +85,8 @@ class _InsideEach(Collection):
         self._venv.env_method("load_adversary_state", adversary.state_dict())
 
 
+_ANOTHER = "expected the reward wrapper to hold the callback's adversary, got another one; give the same object to both"
+
 _WRAPPERS = (gym.wrappers.TimeLimit, gym.wrappers.NormalizeReward)
 
 
@@ -126,7 +128,8 @@ def find_collection(venv: VecEnv, adversary: Adversary) -> Collection:
     for wrapper in outside:
         _check_outside(wrapper)
     if isinstance(layer, GAILRewardVecWrapper):
-        _check_identity({layer.adversary.identity}, adversary)
+        if layer.adversary is not adversary:
+            raise ValueError(_ANOTHER)
         return _AroundAll(layer)
     if not all(layer.env_is_wrapped(GAILRewardWrapper)):
         raise ValueError(
@@ -144,7 +147,8 @@ def find_collection(venv: VecEnv, adversary: Adversary) -> Collection:
             f"expected GAILRewardWrapper outside all wrappers that change spaces, got {collection.spaces} inside it "
             f"and {(layer.observation_space, layer.action_space)} outside; wrap with GAILRewardWrapper last"
         )
-    _check_identity(set(layer.env_method("adversary_identity")), adversary)
+    if set(layer.env_method("adversary_identity")) != {adversary.identity}:
+        raise ValueError(_ANOTHER)
     return collection
 
 
@@ -160,12 +164,4 @@ def _check_outside(wrapper: VecEnvWrapper) -> None:
             f"expected no wrapper that changes observations or actions outside the reward wrapper (VecNormalize and "
             f"VecTransposeImage apart), got {type(wrapper).__name__}; put it inside, so that demonstrations and policy "
             f"are seen alike"
-        )
-
-
-def _check_identity(identities: set[str], adversary: Adversary) -> None:
-    if identities != {adversary.identity}:
-        raise ValueError(
-            "expected the reward wrapper to hold the callback's adversary, got another one; give the same object "
-            "to both"
         )

@@ -81,7 +81,7 @@ class GAILRewardVecWrapper(VecMonitor):
             return observations, np.zeros(len(env_rewards), env_rewards.dtype), dones, infos
         step = _Rollout()
         step.add(previous, self._actions, self._observations, dones, infos)
-        rewards = self.adversary.reward(step.transitions()).cpu().numpy()
+        rewards = self.adversary.reward(step.transitions()).detach().cpu().numpy()
         return observations, rewards, dones, infos
 
     def env_method(
