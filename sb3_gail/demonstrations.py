@@ -440,7 +440,11 @@ class Demonstrations:
         named = self._named_spaces[index]
         if named is None:
             return infer_space(name, rows)
-        check_rows(f"{name}, against the environment {self.env_id} that they name", rows, named, float_bounds=False)
+        try:
+            check_rows(f"{name}, against the environment {self.env_id} that they name", rows, named, float_bounds=False)
+        except ValueError as error:
+            given = "observation_space" if name == "observations" else "action_space"
+            raise ValueError(f"{error}; or give {given} if they were recorded with wrappers that change it") from error
         return named
 
 

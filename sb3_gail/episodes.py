@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -199,14 +199,25 @@ class Episodes:
                 raise ValueError(f"{name}: expected one value for each of the {n} episodes, got the shape {ends.shape}")
 
 
+_SEPARATE = "; if these are separate episodes, Demonstrations.from_episodes takes them"
+
+
 def _numbers(name: str, values: Any, kinds: str = "biuf") -> Array:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name}: expected one array, episodes one after the other, got unequal parts") from error
+        raise ValueError(f"{name}: expected one array with rows of one shape, got unequal parts{_SEPARATE}") from error
     if array.size and array.dtype.kind not in kinds:
         wanted = {"b": "booleans", "iu": "integers"}.get(kinds, "numbers")
-        raise TypeError(f"{name}: expected {wanted}, got {array.dtype} values")
+        advice = _SEPARATE if array.dtype.kind == "O" else ""
+        raise TypeError(f"{name}: expected {wanted}, got {array.dtype} values{advice}")
+    return array
+
+
+def _rows(name: str, values: Any) -> Array:
+    array = _numbers(name, values)
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected one row a step, got the single value {values!r}")
     return array
 
 
@@ -238,14 +249,29 @@ def _check_finite(name: str, array: Array, rows_per_episode: npt.NDArray[np.int6
 def _as_episode(i: int, episode: Any) -> Episode:
     if isinstance(episode, Mapping):
         try:
-            episode = Episode(**{"rewards": None, **episode})
+            episode = Episode(**{"rewards": None, **_with_both_ends(i, episode)})
         except TypeError as error:
             raise ValueError(
-                f"episode {i}: expected the keys observations, actions, terminated, truncated and, if known, rewards, "
-                f"got {list(episode)}"
+                f"episode {i}: expected the keys observations, actions and, if known, rewards, terminated and "
+                f"truncated, got {list(episode)}"
             ) from error
     if not isinstance(episode, Episode):
         raise TypeError(f"episode {i}: expected an Episode or a mapping with its fields, got {type(episode).__name__}")
+    observations: Any = episode.observations
+    if isinstance(observations, Mapping):
+        observations = {key: _rows(f"episode {i}, observations[{key!r}]", part) for key, part in observations.items()}
+    else:
+        observations = _rows(f"episode {i}, observations", observations)
+    return replace(episode, observations=observations, actions=_rows(f"episode {i}, actions", episode.actions))
+
+
+def _with_both_ends(i: int, episode: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An ending that is not given is the opposite of the other; if neither is, the episode counts as truncated."""
+    if "terminated" in episode and "truncated" not in episode:
+        return {**episode, "truncated": not _flag(f"episode {i}, terminated", episode["terminated"])}
+    if "terminated" not in episode:
+        truncated = _flag(f"episode {i}, truncated", episode.get("truncated", True))
+        return {**episode, "truncated": truncated, "terminated": not truncated}
     return episode
 
 

@@ -353,7 +353,10 @@ def test_integers_alone_do_not_tell_their_space() -> None:
 
 
 def test_a_named_environment_that_does_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"observations, against the environment CartPole-v1 .*\(4,\).*got \(2,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"observations, against the environment CartPole-v1 .*\(4,\).*got \(2,\).* or give observation_space",
+    ):
         _ = made(env_id="CartPole-v1").observation_space
 
 

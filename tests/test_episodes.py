@@ -137,7 +137,10 @@ def with_value(array: Any, row: Any, value: float) -> Any:
         ({"observations": with_value(OBSERVATIONS, (3, 0), 1e300)}, r"got inf at episode 1, step 0"),
         ({"actions": with_value(ACTIONS, 2, -np.inf)}, r"actions: .*got -inf at episode 1, step 0 \(row 2\)"),
         ({"rewards": with_value(REWARDS, 0, np.nan)}, r"rewards: .*got nan at episode 0, step 0"),
-        ({"observations": [[1, 2], [3]]}, "observations: expected one array.*unequal parts"),
+        (
+            {"observations": [[1, 2], [3]]},
+            "observations: expected one array.*unequal parts; .*from_episodes takes them",
+        ),
         ({"observations": {}}, "got an empty dict"),
     ],
 )
@@ -150,7 +153,7 @@ def test_contents_that_do_not_fit(changes: dict[str, Any], message: str) -> None
     ("changes", "message"),
     [
         ({"observations": np.array(["a"] * 9)}, "observations: expected numbers, got <U1"),
-        ({"actions": np.array([{}] * 6)}, "actions: expected numbers, got object"),
+        ({"actions": np.array([{}] * 6)}, "actions: expected numbers, got object values; .*from_episodes takes them"),
         ({"lengths": [2.0, 3.0, 1.0]}, "lengths: expected integers, got float64"),
         ({"terminated": [1, 0, 1]}, "terminated: expected booleans, got int64"),
         ({"rewards": ["a"] * 6}, "rewards: expected numbers"),
@@ -177,12 +180,36 @@ def episode(steps: int = 2, **changes: Any) -> Episode:
         (episode(rewards=np.zeros(3)), r"episode 1, rewards: expected one for each of 2 actions, got the shape \(3,\)"),
         (episode(terminated=[False, True]), r"episode 1, terminated: expected one bool, .*got \[False, True\]"),
         (episode(truncated="False"), "episode 1, truncated: expected one bool, .*got 'False'"),
+        (episode(observations=[[0.0, 0.0], [0.0]]), "episode 1, observations: .*got unequal parts"),
+        (episode(actions=3), "episode 1, actions: expected one row a step, got the single value 3"),
         ({"observations": np.zeros((3, 2))}, r"episode 1: expected the keys .*got \['observations'\]"),
     ],
 )
 def test_episodes_that_do_not_fit_together(second: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Episodes.join([episode(), second])
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        ({"terminated": True}, (True, False)),
+        ({"terminated": np.bool_(False)}, (False, True)),
+        ({"truncated": True}, (False, True)),
+        ({"truncated": False}, (True, False)),
+        ({}, (False, True)),
+        ({"terminated": True, "truncated": True}, (True, True)),
+    ],
+)
+def test_an_ending_that_an_episode_does_not_give(given: dict[str, Any], ends: tuple[bool, bool]) -> None:
+    joined = Episodes.join([{"observations": np.zeros((3, 2)), "actions": np.zeros(2), **given}])
+    assert (joined.terminated.tolist(), joined.truncated.tolist()) == ([ends[0]], [ends[1]])
+
+
+def test_an_ending_of_each_step_is_refused() -> None:
+    steps = {"observations": np.zeros((3, 2)), "actions": np.zeros(2), "terminated": [False, True]}
+    with pytest.raises(ValueError, match=r"episode 0, terminated: expected one bool, .*got \[False, True\]"):
+        Episodes.join([steps])
 
 
 def test_what_is_no_episode() -> None:

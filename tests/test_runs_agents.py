@@ -60,7 +60,7 @@ def test_saved_model_needs_its_class_and_environment(run: Run) -> None:
         ValueError, match=r"give env and algorithm \(--env and --algorithm\), got 'CartPole-v1' and None"
     ):
         load_agent(run.model, env="CartPole-v1")
-    with pytest.raises(ValueError, match="expected a model of sac that SB3 saved"):
+    with pytest.raises(ValueError, match="expected a model of sac that SB3 saved, or a run's folder"):
         load_agent(run.model, env="CartPole-v1", algorithm="sac")
 
 

@@ -64,4 +64,7 @@ def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
             venv = VecNormalize.load(str(statistics), venv)
         return load_in_any_precision(lambda: path, learner, venv)
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError) as error:
-        raise ValueError(f"expected a model of {algorithm} that SB3 saved, got {str(path)!r}: {error}") from error
+        raise ValueError(
+            f"expected a model of {algorithm} that SB3 saved, or a run's folder, which plays its checkpoint too, got "
+            f"{str(path)!r}: {error}"
+        ) from error
