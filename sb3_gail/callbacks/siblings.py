@@ -6,8 +6,11 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 
 def siblings(callback: BaseCallback) -> list[BaseCallback]:
-    """All callbacks of the `learn()` that has just begun, itself among them, in the order in which they are called."""
-    return _flat(callback.locals["callback"])
+    """All callbacks of the `learn()` that has just begun, in the order in which they are called.
+
+    A learner of another library may not tell; then there is none but itself.
+    """
+    return _flat(callback.locals.get("callback", callback))
 
 
 def _flat(callback: BaseCallback) -> list[BaseCallback]:
