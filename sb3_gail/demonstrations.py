@@ -131,7 +131,11 @@ class Demonstrations:
         observation_space: Space[Any] | None = None,
         action_space: Space[Any] | None = None,
     ) -> Self:
-        """Takes separate episodes, or mappings with the same fields; the rest as `from_arrays` does."""
+        """Takes separate episodes, or mappings with the same fields; the rest as `from_arrays` does.
+
+        A mapping may leave out `rewards`, and of `terminated` and `truncated` the one that is the other's opposite;
+        without both the episode counts as truncated.
+        """
         return cls._of(Episodes.join(episodes), env_id, observation_space, action_space)
 
     @classmethod

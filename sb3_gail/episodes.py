@@ -202,14 +202,13 @@ class Episodes:
 _SEPARATE = "; if these are separate episodes, Demonstrations.from_episodes takes them"
 
 
-def _numbers(name: str, values: Any, kinds: str = "biuf") -> Array:
+def _numbers(name: str, values: Any, kinds: str = "biuf", advice: str = "") -> Array:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name}: expected one array with rows of one shape, got unequal parts{_SEPARATE}") from error
+        raise ValueError(f"{name}: expected one array with rows of one shape, got unequal parts{advice}") from error
     if array.size and array.dtype.kind not in kinds:
         wanted = {"b": "booleans", "iu": "integers"}.get(kinds, "numbers")
-        advice = _SEPARATE if array.dtype.kind == "O" else ""
         raise TypeError(f"{name}: expected {wanted}, got {array.dtype} values{advice}")
     return array
 
@@ -222,7 +221,7 @@ def _rows(name: str, values: Any) -> Array:
 
 
 def _stored(name: str, values: Any) -> Array:
-    array = _numbers(name, values)
+    array = _numbers(name, values, advice=_SEPARATE)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
         return array.astype(storage_dtype(array.dtype), copy=False)
 
@@ -267,12 +266,13 @@ def _as_episode(i: int, episode: Any) -> Episode:
 
 def _with_both_ends(i: int, episode: Mapping[str, Any]) -> Mapping[str, Any]:
     """An ending that is not given is the opposite of the other; if neither is, the episode counts as truncated."""
-    if "terminated" in episode and "truncated" not in episode:
-        return {**episode, "truncated": not _flag(f"episode {i}, terminated", episode["terminated"])}
-    if "terminated" not in episode:
-        truncated = _flag(f"episode {i}, truncated", episode.get("truncated", True))
-        return {**episode, "truncated": truncated, "terminated": not truncated}
-    return episode
+    terminated, truncated = episode.get("terminated"), episode.get("truncated")
+    if terminated is None:
+        truncated = True if truncated is None else truncated
+        terminated = not _flag(f"episode {i}, truncated", truncated)
+    elif truncated is None:
+        truncated = not _flag(f"episode {i}, terminated", terminated)
+    return {**episode, "terminated": terminated, "truncated": truncated}
 
 
 def _flag(name: str, value: Any) -> bool:

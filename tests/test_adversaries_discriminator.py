@@ -440,7 +440,7 @@ def test_a_state_pays_the_same_in_a_discriminator_of_other_demonstrations() -> N
         ({"gradient_penalty": None}, "gradient_penalty must be a number, .* got None"),
         ({"gradient_norm": "1"}, "gradient_norm must be a number, got '1'"),
         ({"absorbing_states": "false"}, "absorbing_states must be True or False, got 'false'"),
-        ({"spectral_norm": 0}, "spectral_norm must be True or False, got 0"),
+        ({"spectral_norm": 2}, "spectral_norm must be True or False, got 2"),
         ({"label_smoothing": "0.1"}, "label_smoothing must be a number, got '0.1'"),
         ({"expert_termination_rate": "0"}, "expert_termination_rate must be a number, got '0'"),
         ({"gamma": True}, "gamma must be a number, got True"),
@@ -473,7 +473,14 @@ def test_a_network_of_another_shape_is_refused() -> None:
 
 def test_numpys_numbers_and_objects_that_are_called_can_be_saved_and_loaded(tmp_path: Path) -> None:
     demonstrations = demonstrations_of(Scripted())
-    settings = {"learning_rate": lambda progress: 3e-4 * np.sqrt(progress), "gamma": np.float64(0.9)}
+    settings = {
+        "learning_rate": lambda progress: 3e-4 * np.sqrt(progress),
+        "gamma": np.float64(0.9),
+        "absorbing_states": np.bool_(True),
+        "batch_size": np.int64(8),
+        "transitions_per_step": np.int64(8),
+        "hidden_sizes": (np.int64(8),),
+    }
     trained, other = (small(demonstrations, **settings, reward=nn.Softplus()) for _ in range(2))
     rollout = demonstrations.transitions()
     trained.use_discount(np.float64(0.98))

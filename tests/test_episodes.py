@@ -153,7 +153,10 @@ def test_contents_that_do_not_fit(changes: dict[str, Any], message: str) -> None
     ("changes", "message"),
     [
         ({"observations": np.array(["a"] * 9)}, "observations: expected numbers, got <U1"),
-        ({"actions": np.array([{}] * 6)}, "actions: expected numbers, got object values; .*from_episodes takes them"),
+        (
+            {"actions": np.array([np.zeros(2), np.zeros(4)], dtype=object)},
+            "actions: expected numbers, got object values; .*from_episodes takes them",
+        ),
         ({"lengths": [2.0, 3.0, 1.0]}, "lengths: expected integers, got float64"),
         ({"terminated": [1, 0, 1]}, "terminated: expected booleans, got int64"),
         ({"rewards": ["a"] * 6}, "rewards: expected numbers"),
@@ -180,7 +183,7 @@ def episode(steps: int = 2, **changes: Any) -> Episode:
         (episode(rewards=np.zeros(3)), r"episode 1, rewards: expected one for each of 2 actions, got the shape \(3,\)"),
         (episode(terminated=[False, True]), r"episode 1, terminated: expected one bool, .*got \[False, True\]"),
         (episode(truncated="False"), "episode 1, truncated: expected one bool, .*got 'False'"),
-        (episode(observations=[[0.0, 0.0], [0.0]]), "episode 1, observations: .*got unequal parts"),
+        (episode(observations=[[0.0, 0.0], [0.0]]), "episode 1, observations: .*got unequal parts$"),
         (episode(actions=3), "episode 1, actions: expected one row a step, got the single value 3"),
         ({"observations": np.zeros((3, 2))}, r"episode 1: expected the keys .*got \['observations'\]"),
     ],
@@ -198,6 +201,7 @@ def test_episodes_that_do_not_fit_together(second: Any, message: str) -> None:
         ({"truncated": True}, (False, True)),
         ({"truncated": False}, (True, False)),
         ({}, (False, True)),
+        ({"terminated": None, "truncated": False}, (True, False)),
         ({"terminated": True, "truncated": True}, (True, True)),
     ],
 )

@@ -27,6 +27,15 @@ def test_file_spells_defaults_out(tmp_path: Path) -> None:
     assert (read.trajectories, read.total_timesteps, read.demonstrations) == (2, settings.total_timesteps, None)
 
 
+@pytest.mark.parametrize("settings", [TrainSettings(), ExpertSettings()])
+def test_run_from_when_settings_without_effect_were_taken_is_read(settings: RunSettings, tmp_path: Path) -> None:
+    write_settings(tmp_path / "settings.json", settings)
+    values = json.loads((tmp_path / "settings.json").read_text())
+    values["learner"] |= {"verbose": 1, "tensorboard_log": "logs"}
+    (tmp_path / "settings.json").write_text(json.dumps(values))
+    assert read_settings(tmp_path / "settings.json") == written(tmp_path, settings)
+
+
 def test_run_from_before_there_was_an_entropy_goes_on_without(tmp_path: Path) -> None:
     write_settings(tmp_path / "settings.json", TrainSettings())
     values = json.loads((tmp_path / "settings.json").read_text())

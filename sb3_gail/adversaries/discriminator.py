@@ -98,7 +98,7 @@ class DiscriminatorConfig:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes must be positive widths, at least one, got {self.hidden_sizes!r}")
         for name in ("spectral_norm", "absorbing_states"):
-            if not isinstance(getattr(self, name), bool):
+            if getattr(self, name) not in (False, True):  # text would be true whatever it says
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in ("batch_size", "transitions_per_step"):
             count = getattr(self, name)
@@ -268,7 +268,7 @@ class Discriminator(Adversary):
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "absorbing": self._absorbing.state_dict(),
-            "transitions_owed": self._transitions_owed,
+            "transitions_owed": int(self._transitions_owed),
             "pending": [
                 {name: torch.as_tensor(array) for name, array in batch.to_arrays().items()} for batch in self._pending
             ],
@@ -412,11 +412,16 @@ def _what_state_depends_on(config: DiscriminatorConfig) -> dict[str, Any]:
     """The settings without which weights mean something else, in plain types."""
     names = ("inputs", "reward", "hidden_sizes", "activation", "spectral_norm", "loss", "absorbing_states")
     values = {name: getattr(config, name) for name in names}
-    return {name: list(value) if isinstance(value, tuple) else _named(value) for name, value in values.items()}
+    return {
+        name: [int(width) for width in value] if name == "hidden_sizes" else _named(value)
+        for name, value in values.items()
+    }
 
 
 def _named(value: Any) -> Any:
-    """A function by its name, an object that is called by its class's; all else as it is."""
+    """A function by its name, an object that is called by its class's; all else as it is, but none of NumPy's types."""
+    if isinstance(value, np.generic):
+        return value.item()
     return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
 
 

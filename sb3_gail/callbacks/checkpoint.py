@@ -9,6 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_gail.callbacks.bc_annealing import BCAnnealingCallback
 from sb3_gail.callbacks.critic_warmup import CriticWarmupCallback
 from sb3_gail.callbacks.gail import GAILCallback
+from sb3_gail.callbacks.minimum_std import MinimumStdCallback
 from sb3_gail.callbacks.siblings import siblings
 from sb3_gail.checkpoint import save_checkpoint
 
@@ -22,7 +23,7 @@ class ImitationCheckpointCallback(BaseCallback):
     ```
 
     The file is replaced whole, between rollouts and at the end of training: a run that is killed leaves the last one.
-    Callbacks that change the policy between rollouts, such as `CriticWarmupCallback`, come before it in the list.
+    Callbacks that change the policy between rollouts come before it in the list; ours are refused after it.
 
     Args:
         gail: The callback that trains the adversary.
@@ -32,7 +33,7 @@ class ImitationCheckpointCallback(BaseCallback):
 
     Raises:
         ValueError: If `save_freq` is not positive; at the start of training, if `gail` is not among its callbacks, or
-            a callback that changes the policy between rollouts comes after this one.
+            a `BCAnnealingCallback`, `CriticWarmupCallback` or `MinimumStdCallback` comes after this one.
     """
 
     def __init__(self, gail: GAILCallback, path: str | Path, *, save_freq: int, verbose: int = 0) -> None:
@@ -55,7 +56,7 @@ class ImitationCheckpointCallback(BaseCallback):
     def _check_order(self) -> None:
         callbacks = siblings(self)
         for later in callbacks[callbacks.index(self) :] if self in callbacks else []:
-            if isinstance(later, (BCAnnealingCallback, CriticWarmupCallback)):
+            if isinstance(later, (BCAnnealingCallback, CriticWarmupCallback, MinimumStdCallback)):
                 raise ValueError(
                     f"expected {type(later).__name__}, which changes the policy between rollouts, before "
                     f"ImitationCheckpointCallback, got it after: a checkpoint would hold the policy without its "

@@ -59,9 +59,11 @@ class GAILCallback(BaseCallback):
         verbose: As SB3's.
 
     Raises:
-        TypeError: For another type of an argument; at the start of training for an off-policy learner.
+        TypeError: For another type of an argument; at the start of training for an off-policy learner, and for a
+            policy without likelihoods if the adversary needs them.
         ValueError: For a `replay_rollouts` or `causal_entropy` out of range; at the start of training, if
-            demonstrations do not fit the environment or the environment is not wrapped as it must be.
+            demonstrations do not fit the environment, the environment is not wrapped as it must be, or there is another
+            `GAILCallback` beside this one.
     """
 
     def __init__(
@@ -219,7 +221,7 @@ class GAILCallback(BaseCallback):
         if isinstance(self._learner.policy, MaskableActorCriticPolicy):
             warnings.warn(
                 f"{type(self.adversary).__name__} compares likelihoods, and those of {type(self._learner).__name__} "
-                f"are taken without its action masks; GAIL's Discriminator needs none",
+                f"are taken without its action masks; GAIL's Discriminator needs no likelihoods",
                 stacklevel=2,
             )
 

@@ -6,9 +6,10 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 
 def siblings(callback: BaseCallback) -> list[BaseCallback]:
-    """All callbacks of the `learn()` that has just begun, in the order in which they are called.
+    """The callbacks in the list, or lists, of the `learn()` that has just begun, in the order in which they are called.
 
-    A learner of another library may not tell; then there is none but itself.
+    Those inside SB3's event callbacks are not among them. A learner of another library may not tell; then there is none
+    but itself.
     """
     return _flat(callback.locals.get("callback", callback))
 
