@@ -85,9 +85,9 @@ class Episodes:
             raise ValueError(f"lengths: expected one number an episode, [N], got the shape {lengths.shape}")
         if truncated is not None:
             truncated = _numbers("truncated", truncated, "b").astype(np.bool_, copy=False)
-        if terminated is None:
-            terminated = np.zeros(len(lengths), np.bool_) if truncated is None else ~truncated
-        terminated = _numbers("terminated", terminated, "b").astype(np.bool_, copy=False)
+        if terminated is not None:
+            terminated = _numbers("terminated", terminated, "b").astype(np.bool_, copy=False)
+        terminated, truncated = _both_ends(terminated, truncated, unknown=np.zeros(len(lengths), np.bool_))
         if isinstance(observations, Mapping):
             if not observations:
                 raise ValueError("observations: expected an array or a dict of arrays, got an empty dict")
@@ -99,7 +99,7 @@ class Episodes:
             actions=_stored("actions", actions),
             lengths=lengths,
             terminated=terminated,
-            truncated=~terminated if truncated is None else truncated,
+            truncated=truncated,
             rewards=None if rewards is None else _numbers("rewards", rewards).astype(np.float64, copy=False),
         )
 
@@ -248,7 +248,12 @@ def _check_finite(name: str, array: Array, rows_per_episode: npt.NDArray[np.int6
 def _as_episode(i: int, episode: Any) -> Episode:
     if isinstance(episode, Mapping):
         try:
-            episode = Episode(**{"rewards": None, **_with_both_ends(i, episode)})
+            ends = [
+                None if episode.get(name) is None else _flag(f"episode {i}, {name}", episode[name])
+                for name in ("terminated", "truncated")
+            ]
+            terminated, truncated = _both_ends(*ends, unknown=np.False_)
+            episode = Episode(**{"rewards": None, **episode, "terminated": terminated, "truncated": truncated})
         except TypeError as error:
             raise ValueError(
                 f"episode {i}: expected the keys observations, actions and, if known, rewards, terminated and "
@@ -264,23 +269,19 @@ def _as_episode(i: int, episode: Any) -> Episode:
     return replace(episode, observations=observations, actions=_rows(f"episode {i}, actions", episode.actions))
 
 
-def _with_both_ends(i: int, episode: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An ending that is not given is the opposite of the other; if neither is, the episode counts as truncated."""
-    terminated, truncated = episode.get("terminated"), episode.get("truncated")
+def _both_ends(terminated: Any, truncated: Any, *, unknown: Any) -> tuple[Any, Any]:
+    """An ending that is not given is the opposite of the other; if neither is, what terminated is `unknown`."""
     if terminated is None:
-        truncated = True if truncated is None else truncated
-        terminated = not _flag(f"episode {i}, truncated", truncated)
-    elif truncated is None:
-        truncated = not _flag(f"episode {i}, terminated", terminated)
-    return {**episode, "terminated": terminated, "truncated": truncated}
+        terminated = unknown if truncated is None else ~truncated
+    return terminated, ~terminated if truncated is None else truncated
 
 
-def _flag(name: str, value: Any) -> bool:
+def _flag(name: str, value: Any) -> np.bool_:
     """How an episode ended; a list of each step's flags would be true whatever it holds."""
     flag = np.asarray(value)
     if flag.dtype != np.bool_ or flag.ndim:
         raise ValueError(f"{name}: expected one bool, how its last step ended, got {value!r}")
-    return bool(flag)
+    return np.bool_(flag)
 
 
 def _check_like_first(i: int, episode: Episode, first: Episode) -> None:
