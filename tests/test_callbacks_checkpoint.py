@@ -20,6 +20,7 @@ from sb3_gail.callbacks import (
     CriticWarmupCallback,
     GAILCallback,
     ImitationCheckpointCallback,
+    MinimumStdCallback,
 )
 
 
@@ -57,7 +58,10 @@ class Watching(BaseCallback):
         return True
 
 
-@pytest.mark.parametrize("changes", [CriticWarmupCallback(1), BCAnnealingCallback(demonstrations_of(Scripted()))])
+@pytest.mark.parametrize(
+    "changes",
+    [CriticWarmupCallback(1), BCAnnealingCallback(demonstrations_of(Scripted())), MinimumStdCallback()],
+)
 def test_what_changes_the_policy_between_rollouts_comes_before_it(changes: BaseCallback, tmp_path: Path) -> None:
     with run() as (model, gail):
         saving = ImitationCheckpointCallback(gail, tmp_path / "run.zip", save_freq=20)

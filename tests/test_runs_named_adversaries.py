@@ -137,14 +137,23 @@ def test_each_step_towards_a_goal_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides"),
-    [("airl", {}), ("gail", {"reward": "airl"}), ("fem", {"sign": "both"}), ("gtal", {"sign": "both"})],
+    ("name", "overrides", "chosen"),
+    [
+        ("airl", {}, {}),
+        ("gail", {"reward": "gail"}, ALERT),
+        ("gail", {"reward": "airl"}, {}),
+        ("fem", {"sign": "both"}, {}),
+        ("gtal", {"sign": "both"}, {}),
+    ],
 )
-def test_goal_is_not_looked_for_where_nothing_depends_on_it(name: str, overrides: dict[str, Any]) -> None:
+def test_goal_is_not_looked_for_where_nothing_depends_on_it(
+    name: str, overrides: dict[str, Any], chosen: dict[str, Any]
+) -> None:
     def play() -> float:
         raise AssertionError("played episodes for nothing")
 
-    assert adversary_settings(name, demonstrations(True), overrides, random_termination_rate=play) == overrides
+    settings = adversary_settings(name, demonstrations(True), overrides, random_termination_rate=play)
+    assert settings == {**overrides, **chosen}
 
 
 @pytest.mark.parametrize(
