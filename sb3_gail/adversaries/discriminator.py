@@ -411,15 +411,13 @@ def _check_reward(reward: str | RewardFunction) -> None:
 def _what_state_depends_on(config: DiscriminatorConfig) -> dict[str, Any]:
     """The settings without which weights mean something else, in plain types."""
     names = ("inputs", "reward", "hidden_sizes", "activation", "spectral_norm", "loss", "absorbing_states")
-    values = {name: getattr(config, name) for name in names}
-    return {
-        name: [int(width) for width in value] if name == "hidden_sizes" else _named(value)
-        for name, value in values.items()
-    }
+    return {name: _plain(getattr(config, name)) for name in names}
 
 
-def _named(value: Any) -> Any:
-    """A function by its name, an object that is called by its class's; all else as it is, but none of NumPy's types."""
+def _plain(value: Any) -> Any:
+    """A function by its name, an object that is called by its class's; all else as Python's own."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
     if isinstance(value, np.generic):
         return value.item()
     return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value

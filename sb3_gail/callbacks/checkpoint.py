@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -54,8 +55,7 @@ class ImitationCheckpointCallback(BaseCallback):
         self._saved_at = self.model.num_timesteps
 
     def _check_order(self) -> None:
-        callbacks = siblings(self)
-        for later in callbacks[callbacks.index(self) :] if self in callbacks else []:
+        for later in dropwhile(lambda each: each is not self, siblings(self)):
             if isinstance(later, (BCAnnealingCallback, CriticWarmupCallback, MinimumStdCallback)):
                 raise ValueError(
                     f"expected {type(later).__name__}, which changes the policy between rollouts, before "

@@ -116,14 +116,13 @@ def _settings_of_gail(
     demonstrations: Demonstrations, overrides: Mapping[str, Any], random_rate: Callable[[], float]
 ) -> dict[str, Any]:
     chosen = {} if "reward" in overrides else _reward_settings(demonstrations, random_rate)
-    reward = {**chosen, **overrides}.get("reward", DiscriminatorConfig.reward)
     encoder = TransitionEncoder(demonstrations, inputs=overrides.get("inputs", DiscriminatorConfig.inputs))
     if encoder.has_images:
         return chosen
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
     if is_continuous and len(demonstrations) < FEW * int(encoder.scale.count_nonzero()):
         chosen["gradient_penalty"] = PENALTY_OF_FEW
-    if not is_continuous and reward == "gail":
+    if not is_continuous and _pays_gail({**chosen, **overrides}):
         chosen["learning_rate"] = ALERT_LEARNING_RATE
     return chosen
 
@@ -146,12 +145,16 @@ def _avoids_ends(demonstrations: Demonstrations, random_rate: Callable[[], float
     return 0 < AVOIDED * demonstrations.termination_rate <= random_rate()
 
 
+def _pays_gail(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("reward", DiscriminatorConfig.reward) == "gail")
+
+
 def choose_causal_entropy(name: str, demonstrations: Demonstrations, settings: Mapping[str, Any]) -> float:
     """The weight of the policy's entropy beside a named adversary with all its settings.
 
     Other rewards than `gail` are on other scales, or have each step cost, and then entropy would pay for tarrying.
     """
-    if name != "gail" or settings.get("reward", DiscriminatorConfig.reward) != "gail":
+    if name != "gail" or not _pays_gail(settings):
         return 0.0
     return CAUSAL_ENTROPY["continuous" if isinstance(demonstrations.action_space, spaces.Box) else "discrete"]
 
