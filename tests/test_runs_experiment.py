@@ -95,3 +95,21 @@ def test_control_has_other_pairs_and_the_same_score() -> None:
     known = Demonstrations.load(shipped("CartPole-v1"))
     assert shuffled.mean_return == known.mean_return
     assert not np.array_equal(np.asarray(shuffled.whole.actions), np.asarray(known.whole.actions))
+
+
+@pytest.mark.parametrize(("length", "n_envs", "n_steps"), [(100, 8, 256), (50, 32, 64)])
+def test_copies_follow_from_the_length_of_demonstrated_episodes(
+    length: int, n_envs: int, n_steps: int, tmp_path: Path
+) -> None:
+    random, n_episodes = np.random.default_rng(0), 200 // length
+    demonstrations = Demonstrations.from_arrays(
+        observations=random.uniform(-1, 1, size=(200 + n_episodes, 3)).astype(np.float32),
+        actions=random.uniform(-2, 2, size=(200, 1)).astype(np.float32),
+        lengths=[length] * n_episodes,
+        env_id="Pendulum-v1",
+    )
+    demonstrations.save(tmp_path / "demonstrations.npz")
+    experiment = Experiment(TrainSettings(env="Pendulum-v1", demonstrations=tmp_path / "demonstrations.npz"))
+    model = experiment.make()
+    assert (experiment.settings.n_envs, model.n_envs) == (n_envs, n_envs)
+    assert model.n_steps == n_steps  # type: ignore[attr-defined]

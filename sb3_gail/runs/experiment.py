@@ -107,12 +107,12 @@ class Experiment:
 
     def __init__(self, settings: TrainSettings) -> None:
         torch.set_num_threads(settings.threads)
-        settings = resolve_settings(settings)
         # Before the demonstrations: for an environment that does not exist, none are to be recorded.
-        venv = training_env(settings)
+        one = _one_copy(settings)
         demonstrations = load_demonstrations(settings)
-        demonstrations.check_spaces(venv.observation_space, venv.action_space)
-        demonstrations = _with_spaces_of(venv, demonstrations)
+        demonstrations.check_spaces(one.observation_space, one.action_space)
+        demonstrations = _with_spaces_of(one, demonstrations)
+        settings = _resolve(settings, one, episode_length=float(demonstrations.lengths.mean()))
         chosen = adversary_settings(
             settings.adversary,
             demonstrations,
@@ -129,7 +129,7 @@ class Experiment:
             adversary, demonstrations, replay_rollouts=settings.replay_rollouts, causal_entropy=causal_entropy
         )
         self.settling = _settling(settings, demonstrations)
-        self._venv = GAILRewardVecWrapper(venv, adversary)
+        self._venv = GAILRewardVecWrapper(training_env(settings), adversary)
 
     def make(self) -> BaseAlgorithm:
         """The learner at the start."""
@@ -182,14 +182,13 @@ def _normalised(settings: RunSettings, venv: VecEnv) -> VecEnv:
 
 def resolve_settings(settings: _Settings) -> _Settings:
     """With what the environment decides where nothing is said."""
-    one = _one_copy(settings)
-    n_envs = settings.n_envs or choose_n_envs(one.action_space)
+    return _resolve(settings, _one_copy(settings))
+
+
+def _resolve(settings: _Settings, one: VecEnv, *, episode_length: float | None = None) -> _Settings:
+    n_envs = settings.n_envs or choose_n_envs(one.observation_space, one.action_space, episode_length=episode_length)
     learner = {**rollout_settings(settings.algorithm, n_envs, one.observation_space), **settings.learner}
     return replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env), n_envs=n_envs, learner=learner)
-
-
-def _n_envs(settings: RunSettings) -> int:
-    return settings.n_envs or choose_n_envs(_one_copy(settings).action_space)
 
 
 def _one_copy(settings: RunSettings) -> VecEnv:
@@ -200,13 +199,13 @@ def _one_copy(settings: RunSettings) -> VecEnv:
 
 
 def training_env(settings: RunSettings) -> VecEnv:
-    """The copies of the environment to train on, with its own reward."""
-    return make_venv(settings.env, n_envs=_n_envs(settings), seed=settings.seed, vec_env=settings.vec_env)
+    """The copies of the environment to train on, with its own reward; a single one where settings leave that open."""
+    return make_venv(settings.env, n_envs=settings.n_envs or 1, seed=settings.seed, vec_env=settings.vec_env)
 
 
 def evaluation_env(settings: RunSettings) -> VecEnv:
     """As many copies as there are episodes to play, but no more than there are to train on."""
-    return training_env(replace(settings, n_envs=min(_n_envs(settings), settings.n_eval_episodes)))
+    return training_env(replace(settings, n_envs=min(settings.n_envs or 1, settings.n_eval_episodes)))
 
 
 def _random_termination_rate(settings: TrainSettings) -> float:

@@ -83,6 +83,9 @@ LONG_ROLLOUT = 16_384
 LONG_OBSERVATION = 200
 """Vectors with more numbers than this are long."""
 
+MANY, FEW = 32, 8
+"""Copies of an environment to train on."""
+
 FINAL_TARGET_KL = 0.05
 """The share of its first `target_kl` that TRPO ends with when it imitates."""
 
@@ -134,8 +137,12 @@ def rollout_settings(algorithm: str, n_envs: int, observation_space: gym.Space[A
     """
     if algorithm not in ("trpo", "ppo"):
         return {}
+    return {"n_steps": max(1, _rollout_length(observation_space) // n_envs)}
+
+
+def _rollout_length(observation_space: gym.Space[Any]) -> int:
     is_long = is_normalised(observation_space) and spaces.flatdim(observation_space) > LONG_OBSERVATION
-    return {"n_steps": max(1, (LONG_ROLLOUT if is_long else ROLLOUT) // n_envs)}
+    return LONG_ROLLOUT if is_long else ROLLOUT
 
 
 def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, seed: int, device: str) -> BaseAlgorithm:
@@ -222,13 +229,25 @@ def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dumm
     return vec_env
 
 
-def choose_n_envs(action_space: gym.Space[Any]) -> int:
-    """How many copies of an environment to run if nothing is said: 32, but 8 if its actions are discrete.
+def choose_n_envs(
+    observation_space: gym.Space[Any], action_space: gym.Space[Any], *, episode_length: float | None = None
+) -> int:
+    """How many copies of an environment to run if nothing is said: `MANY`, but `FEW` where these show whole episodes.
 
-    Many are fast. Few fill a rollout with longer stretches of each episode. Where episodes are equally long, as
-    MountainCar's are until it first succeeds, copies stay in step, and a short stretch shows only one part of them.
+    Copies whose episodes are equally long stay in step. Where a rollout holds but a part of each episode, one shows the
+    policy and its adversary nothing but beginnings, and the next nothing but ends. So there are few copies where
+    actions are discrete, since most such episodes are short, and where a rollout of few holds whole demonstrated
+    episodes and one of many does not. Longer ones go on in much the same way, and many copies are faster.
+
+    Args:
+        observation_space: The environment's.
+        action_space: The environment's.
+        episode_length: Steps of the demonstrated episodes, on average, where there are any.
     """
-    return 32 if isinstance(action_space, spaces.Box) else 8
+    if not isinstance(action_space, spaces.Box):
+        return FEW
+    rollout = _rollout_length(observation_space)
+    return FEW if episode_length is not None and rollout / MANY < episode_length <= rollout / FEW else MANY
 
 
 def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dummy") -> VecEnv:

@@ -25,8 +25,9 @@ class RunSettings:
         env: The Gymnasium id of the environment.
         algorithm: The learner.
         total_timesteps: Environment steps, of all copies together; training ends with the rollout that reaches them.
-        n_envs: Copies of the environment; by default 32, or 8 if its actions are discrete. TRPO's and PPO's rollouts
-            have about 2048 steps whatever it is, or 16,384 where an observation is a vector of more than 200 numbers.
+        n_envs: Copies of the environment; by default 32, or 8 if its actions are discrete, or if a rollout then has
+            whole demonstrated episodes and else only parts of them. TRPO's and PPO's rollouts have about 2048 steps
+            whatever it is, or 16,384 where an observation is a vector of more than 200 numbers.
         vec_env: What runs them: `envpool`, `dummy` for SB3's `DummyVecEnv`, or `auto` for EnvPool where it is installed
             and has the environment.
         seed: Seeds the learner, the environments and the choice of subsampled transitions.
