@@ -22,7 +22,10 @@ def test_logit_is_the_log_ratio_of_shares() -> None:
     # Expert: 10 of 40 steps are absorbed; policy: 10 of 20.
     assert state.logit == pytest.approx(math.log(0.25 / 0.5))
     assert state.other_logits_lack == pytest.approx(math.log(0.75 / 0.5))
-    assert state.value(gail_reward) == pytest.approx(9 * math.log1p(0.5))
+    assert state.value(gail_reward, torch.zeros(1)).item() == pytest.approx(9 * math.log1p(0.5))
+    # An end that tells of the expert by a factor of 4, and one that tells of the policy by as much.
+    how = torch.tensor([math.log(4), -math.log(4)])
+    assert state.value(gail_reward, how).tolist() == pytest.approx([9 * math.log1p(2.0), 9 * math.log1p(0.125)])
 
 
 def test_policy_that_terminates_like_the_expert_is_neither_paid_nor_charged() -> None:
@@ -33,7 +36,7 @@ def test_policy_that_terminates_like_the_expert_is_neither_paid_nor_charged() ->
     # At logit 0, staying alive for good and being absorbed for good are worth the same, whatever the reward's sign.
     for reward in REWARDS.values():
         alive = float(reward(torch.zeros(1))[0]) * 0.99 / (1 - 0.99)
-        assert state.value(reward) == pytest.approx(alive)
+        assert state.value(reward, torch.zeros(1)).item() == pytest.approx(alive)
 
 
 def test_unseen_terminations_of_the_policy_are_rare_but_not_impossible() -> None:
@@ -76,7 +79,10 @@ def test_reward_of_a_step_that_terminates() -> None:
     assert metrics["absorbing_logit"] == pytest.approx(math.log((10 / 15) / (10 / 30)))
     logits = discriminator.logits(policy) + math.log((5 / 15) / (20 / 30))
     expected = torch.nn.functional.softplus(logits)
-    expected[7] += 9 * math.log1p(2.0)
+    assert discriminator.ends is not None
+    how = float(discriminator.ends.logits(policy[np.array([7])]))
+    assert how != 0
+    expected[7] += 9 * math.log1p(2.0 * math.exp(how))
     torch.testing.assert_close(discriminator.reward(policy), expected)
 
 

@@ -464,6 +464,8 @@ def test_a_reward_that_looks_at_the_rest_of_the_batch_is_refused(reward: Callabl
 
 
 def test_a_network_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected a network that takes encoded transitions of shape \(2, \d+\), .*5"):
+        small(demonstrations_of(Scripted()), network=lambda encoder: nn.Linear(5, 1))
     with pytest.raises(ValueError, match=r"to numbers of shape \(2,\), got \(2, 1\); end it with squeeze"):
         small(demonstrations_of(Scripted()), network=lambda encoder: nn.Linear(encoder.size, 1))
     encoder = small(demonstrations_of(Scripted())).encoder

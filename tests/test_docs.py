@@ -133,7 +133,8 @@ class _Names(KVWriter):
 
 
 def test_metrics_are_documented_and_documented_ones_are_logged() -> None:
-    demonstrations = Demonstrations.load(shipped("CartPole-v1")).take(2)
+    falling = TRPO("MlpPolicy", gym.make("CartPole-v1"), seed=0)  # so that there are ends to tell apart
+    demonstrations = Demonstrations.from_agent(falling, gym.make("CartPole-v1"), 2)
     discriminator = Discriminator.from_demonstrations(
         demonstrations, batch_size=32, entropy_bonus=0.001, weight_decay=0.001
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
+from torch import Tensor
 
 from sb3_gail.rewards import RewardFunction
 
@@ -55,9 +55,14 @@ class AbsorbingState:
         """What is to be added to logits of a discriminator that was trained on the other states alone."""
         return math.log((1 - self._expert_share) / (1 - self._policy_share))
 
-    def value(self, reward: RewardFunction) -> float:
-        """The discounted reward of staying there for good, seen from the step that leads there."""
-        return self.gamma / (1 - self.gamma) * float(reward(torch.tensor([self.logit]))[0])
+    def value(self, reward: RewardFunction, how: Tensor) -> Tensor:
+        """The discounted reward of staying there for good, `[B]` float32, seen from the steps that lead there.
+
+        Args:
+            reward: Of logits.
+            how: `[B]`, the logit of how each step leads there; 0 where nobody tells.
+        """
+        return self.gamma / (1 - self.gamma) * reward(self.logit + how).float()
 
     def state_dict(self) -> dict[str, float]:
         """What was counted, on both sides."""

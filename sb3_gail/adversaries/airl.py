@@ -11,11 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sb3_gail.adversaries.discriminator import (
-    Discriminator,
-    DiscriminatorConfig,
-    make_network,
-)
+from sb3_gail.adversaries.discriminator import Discriminator, make_network
+from sb3_gail.adversaries.discriminator_config import DiscriminatorConfig
 from sb3_gail.adversaries.frozen import FrozenReward
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.encoder import TransitionEncoder

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,13 @@ from torch import Tensor, nn
 
 from sb3_gail.adversaries.absorbing import AbsorbingState
 from sb3_gail.adversaries.base import Adversary
-from sb3_gail.adversaries.networks import ACTIVATIONS, LogitNetwork, check_rows_in_and_out
+from sb3_gail.adversaries.discriminator_config import DiscriminatorConfig
+from sb3_gail.adversaries.ends import EndClassifier
+from sb3_gail.adversaries.networks import LogitNetwork, check_rows_in_and_out
 from sb3_gail.adversaries.pieces import in_pieces
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
-from sb3_gail.encoder import INPUTS, TransitionEncoder
+from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.losses import (
-    AdversarialLoss,
     bernoulli_entropy,
     binary_cross_entropy,
     gradient_penalty,
@@ -29,95 +28,12 @@ from sb3_gail.losses import (
     loss_function,
     weight_decay,
 )
-from sb3_gail.rewards import RewardFunction, grows_with_the_logit, reward_function
-from sb3_gail.schedules import Scheduled, check_scheduled, value_at
+from sb3_gail.rewards import reward_function
+from sb3_gail.schedules import value_at
 from sb3_gail.transitions import Array, Transitions
 
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """Settings of a `Discriminator`.
-
-    Attributes:
-        inputs: What it sees: `"sa"` state and action (GAIL), `"s"`, `"ss'"` (no actions needed) or `"sas'"`.
-        reward: A name in `sb3_gail.rewards` (its table says what each does to episodes that end early) or a function of
-            logits, `[B] -> [B]`.
-        hidden_sizes: Width of each hidden layer.
-        activation: `"tanh"`, `"relu"` or `"leaky_relu"`.
-        spectral_norm: Whether every layer is spectrally normalised.
-        learning_rate: Adam's, or a schedule of it, such as `(3e-4, 3e-5)` for a linear one.
-        batch_size: Transitions of either side in one Adam step.
-        transitions_per_step: Policy transitions for each Adam step; what is left over counts in the next iteration.
-        gradient_penalty: Weight of the penalty on the logit's gradient norm, or a schedule of it.
-        gradient_norm: The gradient norm that is not penalised. With 0 the discriminator can go flat where policy and
-            expert have become alike, and training settles there (Mescheder et al. 2018, "Which training methods for
-            GANs do actually converge?"); a Wasserstein critic needs 1.
-        entropy_bonus: Weight of the mean entropy of `D`.
-        label_smoothing: How far the cross-entropy's labels are from 0 and 1.
-        weight_decay: Weight of half the squared weights, biases excepted.
-        loss: `"bce"`, `"wasserstein"` (the logit is a critic: pay it with the reward `"airl"`, and hold it with a
-            gradient penalty of 10 or spectral norm) or a function `(policy logits [B], expert logits [E]) -> scalar`.
-        smallest_deviation: Inputs are standardised by at least this deviation, in the environment's units, or by at
-            least a sixth of their typical deviation where that is less.
-        absorbing_states: Whether the step that terminates an episode is also paid what staying in an absorbing state is
-            worth, so that no sign of the reward pays for staying alive or for dying (`adversaries.absorbing` says how).
-            It needs logits that are log ratios of densities, and a reward that grows with them: it has no effect with
-            another loss than `"bce"`, nor with a reward such as `"fairl"`, which would pay for a rare end.
-        expert_termination_rate: How many terminations a step the absorbing state takes for the expert's; by default as
-            many as the demonstrations have, and 0 where they are accidents that are not to be imitated.
-        gamma: The learner's discount, which says for how long the absorbing state counts. `GAILCallback` sets it to the
-            learner's own, whatever is given here.
-    """
-
-    inputs: str = "sa"
-    reward: str | RewardFunction = "gail"
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    activation: str = "tanh"
-    spectral_norm: bool = False
-    learning_rate: Scheduled = (3e-4, 3e-5)
-    batch_size: int = 128
-    transitions_per_step: int = 128
-    gradient_penalty: Scheduled = 0.1
-    gradient_norm: float = 0.0
-    entropy_bonus: float = 0.0
-    label_smoothing: float = 0.0
-    weight_decay: float = 0.0
-    loss: str | AdversarialLoss = "bce"
-    smallest_deviation: float = 0.1
-    absorbing_states: bool = True
-    expert_termination_rate: float | None = None
-    gamma: float = 0.99
-
-    def __post_init__(self) -> None:
-        _check_choice("inputs", self.inputs, INPUTS)
-        _check_choice("activation", self.activation, ACTIVATIONS)
-        _check_reward(self.reward)
-        loss_function(self.loss)
-        if not isinstance(self.hidden_sizes, Sequence) or isinstance(self.hidden_sizes, str):
-            raise TypeError(f"hidden_sizes must be a tuple of widths, such as (128, 128), got {self.hidden_sizes!r}")
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ValueError(f"hidden_sizes must be positive widths, at least one, got {self.hidden_sizes!r}")
-        for name in ("spectral_norm", "absorbing_states"):
-            if getattr(self, name) not in (False, True):  # text would be true whatever it says
-                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        for name in ("batch_size", "transitions_per_step"):
-            count = getattr(self, name)
-            if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
-                raise ValueError(f"{name} must be a positive whole number, got {count!r}")
-        for name in ("learning_rate", "gradient_penalty"):
-            check_scheduled(name, getattr(self, name))
-        for name in ("gradient_norm", "entropy_bonus", "weight_decay", "smallest_deviation"):
-            if not 0 <= _number(name, getattr(self, name)) < float("inf"):
-                raise ValueError(f"{name} must be a finite number of at least 0, got {getattr(self, name)!r}")
-        rate = self.expert_termination_rate
-        if rate is not None and not 0 <= _number("expert_termination_rate", rate) <= 1:
-            raise ValueError(f"expert_termination_rate must lie in [0, 1], got {rate!r}")
-        if not 0 <= _number("gamma", self.gamma) < 1:
-            raise ValueError(f"gamma must lie in [0, 1), got {self.gamma!r}")
-        if not 0 <= _number("label_smoothing", self.label_smoothing) < 0.5:
-            raise ValueError(f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing!r}")
-        if self.label_smoothing and self.loss != "bce":
-            raise ValueError(f"label_smoothing needs labels, which only the loss 'bce' has, got the loss {self.loss!r}")
+_OF_ENDS: Mapping[str, str] = {"s": "ss'", "ss'": "ss'", "sa": "sas'", "sas'": "sas'"}
+"""What is seen of the steps that end episodes, for a discriminator's inputs: the observation they end in, too."""
 
 
 class Discriminator(Adversary):
@@ -133,6 +49,7 @@ class Discriminator(Adversary):
         config: The settings.
         device: As SB3's: `"auto"`, `"cpu"`, `"cuda"`...
         expert_termination_rate: Terminations per step in the demonstrations, for `absorbing_states`.
+        ends: Tells how the expert's episodes end, where they do, for `absorbing_states`, too.
 
     Raises:
         ValueError: If the device does not exist.
@@ -146,11 +63,13 @@ class Discriminator(Adversary):
         *,
         device: torch.device | str = "auto",
         expert_termination_rate: float = 0.0,
+        ends: EndClassifier | None = None,
     ) -> None:
         self.config = config
         self.device = _existing_device(device)
         self.encoder = encoder.to(self.device)
         self.network = network.to(self.device)
+        self.ends = ends
         # Fused, since the networks are small: a loop over their tensors costs more than the arithmetic.
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=value_at(config.learning_rate, 1.0), fused=True)
         self._reward = reward_function(config.reward)
@@ -158,7 +77,7 @@ class Discriminator(Adversary):
         if config.label_smoothing:
             self._loss = partial(binary_cross_entropy, label_smoothing=config.label_smoothing)
         self._absorbing = AbsorbingState(expert_rate=expert_termination_rate, gamma=config.gamma)
-        self._pays_absorbing = config.absorbing_states and config.loss == "bce" and grows_with_the_logit(self._reward)
+        self._pays_absorbing = config.pays_absorbing_states
         self._pending: list[Transitions] = []
         self._transitions_owed = 0
         self._encoded_expert: tuple[Transitions, Tensor] | None = None
@@ -184,16 +103,18 @@ class Discriminator(Adversary):
             **settings: Those of `DiscriminatorConfig`.
         """
         check_demonstrations(demonstrations)
-        config = DiscriminatorConfig(**settings)
+        config, device = DiscriminatorConfig(**settings), _existing_device(device)
         encoder = TransitionEncoder(demonstrations, inputs=config.inputs, smallest_deviation=config.smallest_deviation)
+        logit_network = make_network(encoder, config, network)
         rate = config.expert_termination_rate
-        return cls(
-            encoder,
-            make_network(encoder, config, network),
-            config,
-            device=device,
-            expert_termination_rate=demonstrations.termination_rate if rate is None else rate,
-        )
+        rate = demonstrations.termination_rate if rate is None else rate
+        ends = None
+        if config.pays_absorbing_states and rate > 0 and np.any(demonstrations.transitions().terminated):
+            of_ends = TransitionEncoder(
+                demonstrations, inputs=_OF_ENDS[config.inputs], smallest_deviation=config.smallest_deviation
+            ).to(device)
+            ends = EndClassifier(of_ends, make_network(of_ends, config, None).to(device))
+        return cls(encoder, logit_network, config, device=device, expert_termination_rate=rate, ends=ends)
 
     def logits(self, transitions: Transitions) -> Tensor:
         """`[B]`, without a gradient."""
@@ -205,9 +126,13 @@ class Discriminator(Adversary):
         logits = self.logits(transitions)
         if not self._pays_absorbing:
             return self._reward(logits).float()
-        terminated = torch.as_tensor(np.asarray(transitions.terminated), device=self.device)
         rewards = self._reward(logits + self._absorbing.other_logits_lack).float()
-        return rewards + terminated * self._absorbing.value(self._reward)
+        ended = np.flatnonzero(np.asarray(transitions.terminated))
+        if not len(ended):
+            return rewards
+        how = torch.zeros(len(ended)) if self.ends is None else self.ends.logits(transitions[ended])
+        worth = self._absorbing.value(self._reward, how)
+        return rewards.index_add(0, torch.as_tensor(ended, device=self.device), worth.to(self.device))
 
     def update(
         self, policy: Transitions, expert: Transitions, *, progress_remaining: float
@@ -219,7 +144,8 @@ class Discriminator(Adversary):
 
         Returns:
             Means over all minibatches: `loss`, its parts, `expert_accuracy` and `policy_accuracy`, `expert_logit` and
-            `policy_logit`; the `expert_logits` and `policy_logits` themselves; and `absorbing_logit`, where it pays.
+            `policy_logit`; the `expert_logits` and `policy_logits` themselves; `absorbing_logit`, where it pays; and
+            `expert_end_logit` and `policy_end_logit`, where there are ends to tell apart.
         """
         self._absorbing.observe(terminations=int(np.sum(policy.terminated)), steps=len(policy))
         self._pending.append(policy)
@@ -229,8 +155,9 @@ class Discriminator(Adversary):
             return {}
         self._transitions_owed -= n_steps * self.config.transitions_per_step
         policy, self._pending = Transitions.concatenate(self._pending), []
+        learning_rate = value_at(self.config.learning_rate, progress_remaining)
         for group in self.optimizer.param_groups:
-            group["lr"] = value_at(self.config.learning_rate, progress_remaining)
+            group["lr"] = learning_rate
         penalty = value_at(self.config.gradient_penalty, progress_remaining)
         self.network.train()
         minibatches = zip(
@@ -241,6 +168,16 @@ class Discriminator(Adversary):
         metrics = _summary([self._step(*minibatch, penalty) for minibatch in minibatches])
         if self._pays_absorbing:
             metrics["absorbing_logit"] = self._absorbing.logit
+        if self.ends is not None:
+            metrics |= self.ends.update(
+                policy,
+                expert,
+                n_steps=n_steps,
+                batch_size=self.config.batch_size,
+                learning_rate=learning_rate,
+                penalty=penalty,
+                penalty_norm=self.config.gradient_norm,
+            )
         return metrics
 
     def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
@@ -251,13 +188,11 @@ class Discriminator(Adversary):
         """Takes over the learner's discount, for the absorbing state.
 
         Raises:
-            ValueError: If it is 1: an absorbing state would be worth infinitely much.
+            ValueError: If it is not below 1: an absorbing state would be worth infinitely much.
         """
         if self._pays_absorbing and not 0 <= gamma < 1:
-            raise ValueError(
-                f"expected a learner with a gamma below 1, got {gamma}; or make the discriminator with "
-                f"absorbing_states=False"
-            )
+            advice = "; or make the discriminator with absorbing_states=False" if gamma == 1 else ""
+            raise ValueError(f"expected a learner with a gamma below 1, got {gamma}{advice}")
         self._absorbing.gamma = float(gamma)
 
     def state_dict(self) -> dict[str, Any]:
@@ -268,6 +203,7 @@ class Discriminator(Adversary):
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "absorbing": self._absorbing.state_dict(),
+            "ends": None if self.ends is None else self.ends.state_dict(),
             "transitions_owed": int(self._transitions_owed),
             "pending": [
                 {name: torch.as_tensor(array) for name, array in batch.to_arrays().items()} for batch in self._pending
@@ -283,12 +219,23 @@ class Discriminator(Adversary):
         saved, ours = state.get("settings"), _what_state_depends_on(self.config)
         if saved != ours:
             raise ValueError(f"expected the state of a discriminator with the settings {ours}, got one with {saved}")
+        ends = state.get("ends")  # states from before there were any have none
+        if (ends is None) != (self.ends is None):
+            wanted, got = ("none", "one") if self.ends is None else ("one", "none")
+            raise ValueError(
+                f"expected the state of a discriminator with {wanted} of the classifiers that tell how episodes end, "
+                f"got {got}; make it with the same demonstrations and settings"
+            )
         _check_shapes(self.network, state["network"])
         _check_shapes(self.encoder, state["encoder"])
+        if self.ends is not None:
+            _check_shapes(self.ends.network, state["ends"]["network"])
         self.network.load_state_dict(state["network"])
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._absorbing.load_state_dict(state["absorbing"])
+        if self.ends is not None:
+            self.ends.load_state_dict(state["ends"])
         self._transitions_owed = state["transitions_owed"]
         self._pending = [
             Transitions.from_arrays({name: tensor.numpy() for name, tensor in batch.items()})
@@ -391,23 +338,6 @@ def _summary(steps: list[dict[str, Tensor]]) -> dict[str, float | Array]:
     }
 
 
-def _check_reward(reward: str | RewardFunction) -> None:
-    function, logits = reward_function(reward), torch.tensor([-2.0, 0.5, 1.0])
-    probe = function(logits)
-    if not isinstance(probe, Tensor):
-        raise TypeError(f"reward must map logits [B] to a tensor [B], got {type(probe).__name__}")
-    if probe.shape != (3,):
-        raise ValueError(
-            f"reward must map logits [B] to as many rewards [B], got the shape {tuple(probe.shape)} for (3,)"
-        )
-    in_other_company = function(torch.tensor([-2.0, 3.0, -5.0]))
-    if not torch.isclose(probe[0], in_other_company[0], equal_nan=True):
-        raise ValueError(
-            f"reward must map each logit by itself, whatever else is in the batch, got {probe[0]:g} and "
-            f"{in_other_company[0]:g} for -2 in two batches"
-        )
-
-
 def _what_state_depends_on(config: DiscriminatorConfig) -> dict[str, Any]:
     """The settings without which weights mean something else, in plain types."""
     names = ("inputs", "reward", "hidden_sizes", "activation", "spectral_norm", "loss", "absorbing_states")
@@ -428,17 +358,6 @@ def _check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if ours != theirs:
         raise ValueError(f"expected a state with tensors of the shapes {ours}, got {theirs}")
-
-
-def _check_choice(name: str, value: str, choices: Mapping[str, Any]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def _number(name: str, value: object) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
 
 
 def _existing_device(device: torch.device | str) -> torch.device:
