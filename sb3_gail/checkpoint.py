@@ -91,10 +91,13 @@ def load_checkpoint(
         The model, ready to `learn(..., reset_num_timesteps=False)`.
 
     Raises:
+        TypeError: If `algorithm` is no class, or `callback` no `GAILCallback`.
         OSError: If the file cannot be read.
         ValueError: If it is no checkpoint, or one of another algorithm or adversary, or `env` has a `VecNormalize` and
             the run had none, or the other way round.
     """
+    if not hasattr(callback, "adversary"):
+        raise TypeError(f"callback must be a GAILCallback, got {type(callback).__name__}")
     with _opened(path, algorithm) as archive:
         model = algorithm.load(io.BytesIO(archive.read("model.zip")), env=env, **kwargs)
         vec_normalize, moments = model.get_vec_normalize_env(), _read(archive, "normalisation.pt")
@@ -157,6 +160,8 @@ def load_in_any_precision(
 @contextmanager
 def _opened(path: str | Path, algorithm: type[BaseAlgorithm]) -> Iterator[zipfile.ZipFile]:
     """A whole checkpoint of that algorithm."""
+    if not isinstance(algorithm, type):
+        raise TypeError(f"algorithm must be the class of the model, such as TRPO, got {algorithm!r}")
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
@@ -164,6 +169,8 @@ def _opened(path: str | Path, algorithm: type[BaseAlgorithm]) -> Iterator[zipfil
             f"expected a checkpoint of sb3-gail, got a file that is not one or is cut short: {path}"
         ) from error
     with archive:
+        if _is_inside_another(archive):
+            raise ValueError(f"expected a whole checkpoint of sb3-gail, got a file that is cut short: {path}")
         if archive.comment != _FORMAT.encode():
             is_model = "_stable_baselines3_version" in archive.namelist()
             got = f"a model that SB3 saved, which {algorithm.__name__}.load reads" if is_model else "another"
@@ -175,6 +182,11 @@ def _opened(path: str | Path, algorithm: type[BaseAlgorithm]) -> Iterator[zipfil
         if saved != algorithm.__name__:
             raise ValueError(f"expected a checkpoint of {algorithm.__name__}, got one of {saved}: {path}")
         yield archive
+
+
+def _is_inside_another(archive: zipfile.ZipFile) -> bool:
+    """Whether an archive begins after its file does: of a checkpoint that is cut short, a whole part is found."""
+    return min((entry.header_offset for entry in archive.infolist()), default=0) > 0
 
 
 def _begin_episodes(model: BaseAlgorithm) -> None:

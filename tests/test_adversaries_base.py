@@ -91,6 +91,10 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
         path.write_bytes(contents)
         with pytest.raises(ValueError, match=r"expected a whole file that save\(\) wrote, got '.*adversary.pt'"):
             adversary.load(path)
+    for end in range(0, len(whole), 20):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match="expected a whole file"):
+            adversary.load(path)
     torch.save({"generation": print}, path)  # code is not run
     with pytest.raises(ValueError, match="expected a whole file"):
         adversary.load(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,7 +92,9 @@ class Adversary(ABC):
         with Path(path).open("rb") as file:
             try:
                 state = torch.load(file, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError) as error:
+            except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError, OSError) as error:
+                if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                    raise  # the disk's fault; a seek to where a file that was cut points is an invalid argument
                 raise ValueError(f"expected a whole file that save() wrote, got {str(path)!r}: {error}") from error
         try:
             self.load_state_dict(state)
