@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,6 +36,20 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Demonstrations", "Episode"]
+
+_ARRAYS = (
+    "actions",
+    "lengths",
+    "terminated",
+    "truncated",
+    "rewards",
+    "env_id",
+    "observation_space",
+    "action_space",
+    "kept",
+    "mean_return",
+)
+"""What a file may hold beside observations."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -402,6 +417,14 @@ class Demonstrations:
         if missing or not (by_key or "observations" in arrays):
             wanted = "observations (or observations.<key>), actions and lengths"
             raise ValueError(f"expected the arrays {wanted}, got {sorted(arrays)}")
+        known = {"observations", *(prefix + key for key in by_key), *_ARRAYS}
+        unknown = sorted(arrays.keys() - known)
+        if unknown:  # one that is misspelt is taken for one that is not there
+            warnings.warn(
+                f"expected no arrays but observations (or observations.<key>) and {', '.join(_ARRAYS)}, got {unknown} "
+                f"as well, which nobody reads: if one of them says how episodes end, call it terminated",
+                stacklevel=3,
+            )
         spaces = {name: _text(arrays, name) for name in ("observation_space", "action_space")}
         demonstrations = cls.from_arrays(
             by_key or arrays["observations"],
@@ -435,21 +458,28 @@ class Demonstrations:
         )
 
     @cached_property
-    def _named_spaces(self) -> tuple[Space[Any] | None, Space[Any] | None]:
-        return (None, None) if self.env_id is None else _spaces_of_id(self.env_id)
+    def _named_spaces(self) -> tuple[Space[Any], Space[Any]] | None:
+        return None if self.env_id is None else _spaces_of_id(self.env_id)
 
     def _space(self, name: str, rows: Any, declared: Space[Any] | None, index: int) -> Space[Any]:
         if declared is not None:
             return declared
-        named = self._named_spaces[index]
+        named = self._named_spaces
         if named is None:
-            return infer_space(name, rows)
+            try:
+                return infer_space(name, rows)
+            except ValueError as error:
+                because = "" if self.env_id is None else f"; {self.env_id!r}, which they name, cannot be made here"
+                raise ValueError(f"{error}{because}") from error
         try:
-            check_rows(f"{name}, against the environment {self.env_id} that they name", rows, named, float_bounds=False)
+            check_rows(name, rows, named[index], float_bounds=False)
         except ValueError as error:
             given = "observation_space" if name == "observations" else "action_space"
-            raise ValueError(f"{error}; or give {given} if they were recorded with wrappers that change it") from error
-        return named
+            raise ValueError(
+                f"{error}; the space is that of {self.env_id}, which they name: give {given} if they were recorded "
+                f"with wrappers that change it"
+            ) from error
+        return named[index]
 
 
 def check_demonstrations(demonstrations: object) -> None:
@@ -461,11 +491,12 @@ def check_demonstrations(demonstrations: object) -> None:
         )
 
 
-def _spaces_of_id(env_id: str) -> tuple[Space[Any] | None, Space[Any] | None]:
+def _spaces_of_id(env_id: str) -> tuple[Space[Any], Space[Any]] | None:
+    """Observation and action space, unless it cannot be made here."""
     try:
         env = gym.make(env_id)
     except (gym.error.Error, ImportError, TypeError):  # the last of one that needs arguments
-        return None, None  # it cannot be made here: whoever needs the space learns so from `infer_space`
+        return None
     try:
         return env.observation_space, env.action_space
     finally:

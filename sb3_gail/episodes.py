@@ -106,6 +106,8 @@ class Episodes:
     @staticmethod
     def join(episodes: Iterable[Episode | Mapping[str, Any]]) -> Episodes:
         """Lays episodes end to end."""
+        if isinstance(episodes, Mapping):
+            raise TypeError(f"expected a list of episodes, got one mapping with the keys {list(episodes)}")
         parts = [_as_episode(i, episode) for i, episode in enumerate(episodes)]
         if not parts:
             raise ValueError("expected at least one episode, got none")
@@ -263,6 +265,9 @@ def _as_episode(i: int, episode: Any) -> Episode:
         raise TypeError(f"episode {i}: expected an Episode or a mapping with its fields, got {type(episode).__name__}")
     observations: Any = episode.observations
     if isinstance(observations, Mapping):
+        for key, part in observations.items():
+            if isinstance(part, Mapping):
+                raise TypeError(f"episode {i}: expected one array of each observation, got a dict of them in {key!r}")
         observations = {key: _rows(f"episode {i}, observations[{key!r}]", part) for key, part in observations.items()}
     else:
         observations = _rows(f"episode {i}, observations", observations)

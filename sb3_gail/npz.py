@@ -15,6 +15,9 @@ from numpy.lib.npyio import NpzFile
 from sb3_gail.files import replacing
 from sb3_gail.transitions import Array
 
+_ZIP = b"PK"
+"""What an `.npz` file begins with, since it is a zip archive."""
+
 # All that NumPy and zipfile were seen to raise on cut and altered files.
 _CORRUPT = (ValueError, KeyError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError)
 
@@ -27,6 +30,12 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
         ValueError: If it is not an `.npz` file of plain arrays, or is cut short, altered or pickled.
     """
     with Path(path).open("rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            raise ValueError(
+                f"expected a whole .npz file of plain arrays, got {os.fspath(path)!r}, which is none: read it with the "
+                f"library that knows its format, and give the arrays to Demonstrations.from_arrays or from_episodes"
+            )
+        file.seek(0)
         try:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, NpzFile):

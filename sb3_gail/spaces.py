@@ -24,12 +24,18 @@ def require_supported(name: str, space: Any) -> None:
 
     Raises:
         TypeError: If it is not a `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary`, or a `Dict` of those.
+        ValueError: If its numbers begin elsewhere than at 0: SB3's policies and networks count from there.
     """
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
     for part in parts:
         if not isinstance(part, _ELEMENTARY):
             raise TypeError(
                 f"{name}: expected a Box, Discrete, MultiDiscrete, MultiBinary or a Dict of those, got {space!r}"
+            )
+        if np.any(getattr(part, "start", 0)):
+            raise ValueError(
+                f"{name}: expected numbers that begin at 0, as SB3's policies have them, got {space!r}: shift them, in "
+                f"the environment and in the demonstrations"
             )
 
 

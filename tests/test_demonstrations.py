@@ -347,7 +347,8 @@ def test_spaces_come_from_what_is_known_best() -> None:
 def test_integers_alone_do_not_tell_their_space() -> None:
     for env_id in (None, "NotInstalled-v0"):
         demonstrations = made(action_space=None, env_id=env_id)
-        with pytest.raises(ValueError, match=r"cannot be inferred.*action_space="):
+        named = "" if env_id is None else "; 'NotInstalled-v0', which they name, cannot be made here"
+        with pytest.raises(ValueError, match=rf"cannot be inferred.*action_space=.*{named}$"):
             _ = demonstrations.action_space
         assert demonstrations.observation_space.shape == (2,)
 
@@ -355,9 +356,21 @@ def test_integers_alone_do_not_tell_their_space() -> None:
 def test_a_named_environment_that_does_not_fit() -> None:
     with pytest.raises(
         ValueError,
-        match=r"observations, against the environment CartPole-v1 .*\(4,\).*got \(2,\).* or give observation_space",
+        match=r"^observations: expected the shape \(4,\).*got \(2,\).*that of CartPole-v1, .*: give observation_space",
     ):
         _ = made(env_id="CartPole-v1").observation_space
+    torques = Demonstrations.from_arrays(np.zeros((6, 3)), np.zeros(5), lengths=[5], env_id="Pendulum-v1")
+    with pytest.raises(ValueError, match=r"lack the last axis: give actions\[\.\.\., None\]; .*that of Pendulum-v1"):
+        _ = torques.action_space
+
+
+def test_arrays_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    made().save(tmp_path / "file.npz")
+    with np.load(tmp_path / "file.npz") as file:
+        np.savez(tmp_path / "misspelt.npz", **file, dones=np.ones(4, bool), observations_=np.zeros(3))
+    with pytest.warns(UserWarning, match=r"got \['dones', 'observations_'\] as well, which nobody reads") as caught:
+        Demonstrations.load(tmp_path / "misspelt.npz")
+    assert caught[0].filename == __file__
 
 
 def test_check_spaces() -> None:

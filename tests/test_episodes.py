@@ -219,5 +219,10 @@ def test_an_ending_of_each_step_is_refused() -> None:
 def test_what_is_no_episode() -> None:
     with pytest.raises(ValueError, match="at least one episode, got none"):
         Episodes.join([])
+    with pytest.raises(TypeError, match=r"expected a list of episodes, got one mapping with the keys \['actions'\]"):
+        Episodes.join({"actions": np.zeros(3)})  # type: ignore[dict-item]
+    nested = {"observations": {"arm": {"angle": np.zeros((4, 1))}}, "actions": np.zeros(3)}
+    with pytest.raises(TypeError, match=r"episode 0: expected one array of each observation, got a dict of .* 'arm'"):
+        Episodes.join([nested])
     with pytest.raises(TypeError, match=r"episode 0: expected an Episode .*got int"):
         Episodes.join([3])  # type: ignore[list-item]

@@ -55,6 +55,14 @@ def test_other_files_are_refused(tmp_path: Path, contents: bytes) -> None:
         read_npz(path)
 
 
+def test_a_file_of_another_format_is_not_said_to_be_broken(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text("x,y,done\n0.1,0.2,0\n")
+    with pytest.raises(ValueError, match=r"which is none: read it with the library that knows its format") as error:
+        read_npz(path)
+    assert "pickle" not in str(error.value)
+
+
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path, whole = tmp_path / "cut.npz", plain()
     for end in range(0, len(whole), 7):

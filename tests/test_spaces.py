@@ -186,6 +186,20 @@ def test_unsupported_spaces(space: Any) -> None:
         require_supported("action_space", space)
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3, start=1),
+        spaces.MultiDiscrete([2, 2], start=[0, 1]),
+        spaces.Dict(a=spaces.Discrete(2, start=-1)),
+    ],
+    ids=str,
+)
+def test_numbers_that_begin_elsewhere_than_at_0(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match=r"action_space: expected numbers that begin at 0, .*start=.*: shift them"):
+        require_supported("action_space", space)
+
+
 def test_single_precision_is_all_that_changes() -> None:
     wide = spaces.Box(np.array([-1.5, -np.inf]), np.array([1e300, 2.0]), dtype=np.float64)
     narrow = spaces.Box(np.array([-1.5, -np.inf], np.float32), np.array([np.inf, 2.0], np.float32))
