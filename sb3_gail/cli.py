@@ -12,6 +12,7 @@ from rich.console import Console
 from sb3_gail import evaluation, runs
 from sb3_gail.data import shipped
 from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.raw_observations import raw_vec_env
 from sb3_gail.runs.experiment import read_demonstrations
 from sb3_gail.runs.plots import plot_runs
 from sb3_gail.runs.settings import ExpertSettings, TrainSettings
@@ -74,6 +75,9 @@ def evaluate(
     assert venv is not None  # load_agent gives the model one
     file = demonstrations or _demonstrations_of(agent, env)
     demonstrated = None if file is None else read_demonstrations(file)
+    if demonstrated is not None:
+        raw = raw_vec_env(venv)
+        demonstrated.check_spaces(raw.observation_space, raw.action_space)
     played = evaluation.evaluate(model, venv, n_episodes=n_episodes, deterministic=deterministic, seed=seed)
     table = returns_table(
         str(agent),

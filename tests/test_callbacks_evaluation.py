@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.callbacks import GAILCallback, ImitationEvalCallback
+from sb3_gail.data import shipped
 from sb3_gail.evaluation import HELD_OUT_SEED, evaluate, random_evaluation
 from sb3_gail.wrappers import GAILRewardVecWrapper, GAILRewardWrapper
 
@@ -291,3 +292,5 @@ def test_errors_before_training_starts() -> None:
         learner(env).learn(8, callback=quiet(env, demonstrations()))
     with pytest.raises(ValueError, match="the environment has"):
         learner(env).learn(8, callback=quiet(gym.make("CartPole-v1"), demonstrations()))
+    with pytest.raises(ValueError, match="observations: expected"):
+        learner(env).learn(8, callback=quiet(Walk(), Demonstrations.load(shipped("CartPole-v1"))))

@@ -745,6 +745,15 @@ def test_an_adversary_that_pays_nonsense_is_stopped(rewards: Tensor, message: st
         run(adversary, venv)
 
 
+def test_an_adversary_that_pays_no_tensor_is_refused() -> None:
+    adversary = Spoiled(np.zeros(12))  # type: ignore[arg-type]
+    with (
+        wrapped_copies(adversary) as venv,
+        pytest.raises(TypeError, match="reward must return a tensor, got ndarray"),
+    ):
+        run(adversary, venv)
+
+
 class Silent(ScriptedAdversary):
     """Tells no metrics."""
 

@@ -347,6 +347,15 @@ def test_errors() -> None:
         WandbCallback(gradient_freq=-1)
 
 
+def test_a_run_that_cannot_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where somebody may have logged in
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(ValueError, match=r"W&B begins no run: .*`wandb login`; .*WANDB_MODE=offline"):
+        learner().learn(64, callback=WandbCallback(mode="online", dir=str(tmp_path)))
+
+
 @pytest.mark.parametrize("missing", ["wandb", "wandb.sdk"])
 def test_without_wandb(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)

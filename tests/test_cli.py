@@ -19,6 +19,7 @@ from small_run import kill_at_first_checkpoint
 
 from sb3_gail import Demonstrations
 from sb3_gail.cli import main
+from sb3_gail.data import shipped
 from sb3_gail.runs import Run
 
 PNG = b"\x89PNG\r\n"
@@ -96,6 +97,12 @@ def test_evaluate_prints_a_table(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert "500.0 ± 0.0" in rows["demonstrations"]
     assert "1.000" in rows["demonstrations"]
     assert rows["agent"].rstrip(" │|").endswith("3")
+
+
+def test_evaluate_refuses_another_tasks_demonstrations(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), "--demonstrations", str(shipped("Hopper-v5")), "--n-episodes", "1"])
+    assert "observations: expected" in capsys.readouterr().err
 
 
 def test_saved_model_of_any_agent_can_be_evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,8 +185,8 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
         ("train --total-timesteps many", "total-timesteps"),
         ("train --resume nowhere", "expected the folder of a run"),
         ("train --resume nowhere --seed 1", "leave all other options out"),
-        ("evaluate nowhere", "expected the folder of a run"),
-        ("evaluate nowhere.zip", "expected the folder of a run"),
+        ("evaluate nowhere", "expected a run's folder"),
+        ("evaluate nowhere.zip", "expected a run's folder"),
         ("plot nowhere", "expected the folder of a run"),
         ("expert --algorithm sac", "settings and an environment that sac can learn with, got"),
         ("expert --env Nowhere-v1", "expected the id of a Gymnasium environment, got 'Nowhere-v1'"),

@@ -64,6 +64,16 @@ def test_saved_model_needs_its_class_and_environment(run: Run) -> None:
         load_agent(run.model, env="CartPole-v1", algorithm="sac")
 
 
+def test_what_is_not_the_models_is_named(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"a run's folder or a model .*got 'nowhere\.zip', which is not there"):
+        load_agent("nowhere.zip", env="CartPole-v1", algorithm="trpo")
+    with pytest.raises(ValueError, match=r"beside 'model\.zip', got '.*vecnormalize\.pkl'"):
+        load_agent(run.model, env="Acrobot-v1", algorithm="trpo")
+    model = Path(shutil.copy(run.model, tmp_path))
+    with pytest.raises(ValueError, match=r"expected a model of trpo that SB3 saved.*model\.zip.*spaces"):
+        load_agent(model, env="Acrobot-v1", algorithm="trpo")
+
+
 def test_off_policy_expert_has_no_vec_normalize(tmp_path: Path) -> None:
     run = train_expert(
         ExpertSettings(env="Pendulum-v1", algorithm="sac", total_timesteps=256, run_dir=tmp_path / "run")

@@ -273,7 +273,10 @@ def _import_envpool() -> Any:
 
 def _make_spec(envpool: Any, env_id: str, settings: Mapping[str, Any]) -> Any:
     if env_id not in envpool.list_all_envs():
-        raise ValueError(f"expected one of envpool.list_all_envs(), got {env_id!r}; make_vec_env has Gymnasium's")
+        raise ValueError(
+            f"expected one of envpool.list_all_envs(), got {env_id!r}; Gymnasium's "
+            f"environments are made by make_vec_env (--vec-env dummy)"
+        )
     try:
         return envpool.make_spec(env_id, **settings)
     except (AssertionError, TypeError) as error:

@@ -77,11 +77,17 @@ def check_rows_in_and_out(network: nn.Module, encoder: TransitionEncoder) -> Non
     """Tries a network of the caller's own on two encoded transitions.
 
     Raises:
-        ValueError: If it makes something else than one number of each.
+        ValueError: If it cannot take them, or makes something else than one number of each.
     """
     was_training = network.training
-    with torch.no_grad():
-        made = network.eval()(encoder.mean.new_zeros(2, encoder.size))
+    try:
+        with torch.no_grad():
+            made = network.eval()(encoder.mean.new_zeros(2, encoder.size))
+    except RuntimeError as error:  # torch's, of shapes
+        raise ValueError(
+            f"expected a network that takes encoded transitions of shape (2, {encoder.size}), such as one with "
+            f"nn.Linear(encoder.size, 64) first: {error}"
+        ) from error
     network.train(was_training)
     if made.shape != (2,):
         raise ValueError(

@@ -124,6 +124,7 @@ class ImitationEvalCallback(EventCallback):
         if _share_an_env(self.eval_env, self.training_env):
             raise ValueError("eval_env must not be the environment that the model trains on: make another one")
         policy_actor(self.model, self.eval_env, deterministic=self.deterministic)  # checks the spaces
+        self.demonstrations.check_spaces(self.eval_env.observation_space, self.eval_env.action_space)
 
     def _on_training_start(self) -> None:
         self._evaluated_at = self.num_timesteps

@@ -169,7 +169,10 @@ class GAILCallback(BaseCallback):
 
     def _reward(self, rollout: Transitions) -> Array:
         """The adversary's reward of each step of each environment, `[T, n_envs]`."""
-        rewards = self.adversary.reward(self._with_log_prob(rollout)).detach().cpu().numpy()
+        paid: object = self.adversary.reward(self._with_log_prob(rollout))
+        if not isinstance(paid, torch.Tensor):
+            raise TypeError(f"an adversary's reward must return a tensor, got {type(paid).__name__}")
+        rewards = paid.detach().cpu().numpy()
         if rewards.shape != (len(rollout),):
             raise ValueError(f"an adversary's reward must be of shape {(len(rollout),)}, got {rewards.shape}")
         if not np.isfinite(rewards).all():

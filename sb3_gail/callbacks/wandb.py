@@ -54,7 +54,7 @@ class WandbCallback(BaseCallback):
     Raises:
         ImportError: If W&B is not installed.
         TypeError: If `gail_callback` is not one.
-        ValueError: If `gradient_freq` is negative.
+        ValueError: If `gradient_freq` is negative; at the start of training, if W&B cannot begin a run.
     """
 
     # The run that a callback of this class began and has not finished: interrupted training leaves it so.
@@ -120,7 +120,12 @@ class WandbCallback(BaseCallback):
             if goes_on and active is self.run:
                 return active
             _finish(active)
-        run = self._wandb.init(**{**self._init_kwargs, **(self._resume if goes_on else {})})
+        try:
+            run = self._wandb.init(**{**self._init_kwargs, **(self._resume if goes_on else {})})
+        except self._wandb.Error as error:
+            raise ValueError(
+                f"W&B begins no run: {error} To log in, run `wandb login`; to log to disk alone, set WANDB_MODE=offline"
+            ) from error
         self._resume = {"id": run.id, "resume": "allow"}
         WandbCallback._own_run = run
         return run

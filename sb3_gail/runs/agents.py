@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -37,6 +38,10 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
                 f"{env!r} and {algorithm!r}"
             )
         return _load_model(path, algorithm, make_venv(env, n_envs=1, seed=0))
+    if not path.exists():
+        raise FileNotFoundError(
+            f"expected a run's folder or a model that SB3 saved, got {str(path)!r}, which is not there"
+        )
     run = Run(path)
     env = env or run.settings.env
     # In EnvPool if it was trained there and EnvPool is here.
@@ -59,11 +64,17 @@ def _statistics_of(model: Path) -> Path:
 def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
     statistics = _statistics_of(path)
     learner = learner_class(algorithm)
-    try:
-        if statistics.is_file():
+    if statistics.is_file():
+        try:
             venv = VecNormalize.load(str(statistics), venv)
+        except (AssertionError, AttributeError, EOFError, UnpicklingError) as error:
+            raise ValueError(
+                f"expected statistics of this environment's observations beside {path.name!r}, got "
+                f"{str(statistics)!r}: {error}; move the file away if it is not the model's"
+            ) from error
+    try:
         return load_in_any_precision(lambda: path, learner, venv)
-    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError) as error:
+    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"expected a model of {algorithm} that SB3 saved, or a run's folder, which plays its checkpoint too, got "
             f"{str(path)!r}: {error}"
