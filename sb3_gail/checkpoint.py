@@ -96,7 +96,9 @@ def load_checkpoint(
         ValueError: If it is no checkpoint, or one of another algorithm or adversary, or `env` has a `VecNormalize` and
             the run had none, or the other way round.
     """
-    if not hasattr(callback, "adversary"):
+    from sb3_gail.callbacks.gail import GAILCallback  # which imports this module's neighbours
+
+    if not isinstance(callback, GAILCallback):
         raise TypeError(f"callback must be a GAILCallback, got {type(callback).__name__}")
     with _opened(path, algorithm) as archive:
         model = algorithm.load(io.BytesIO(archive.read("model.zip")), env=env, **kwargs)

@@ -422,7 +422,7 @@ class Demonstrations:
         if unknown:  # one that is misspelt is taken for one that is not there
             warnings.warn(
                 f"expected no arrays but observations (or observations.<key>) and {', '.join(_ARRAYS)}, got {unknown} "
-                f"as well, which nobody reads: if one of them says how episodes end, call it terminated",
+                f"as well, which nobody reads; how each of the episodes ended is called terminated, one value for each",
                 stacklevel=3,
             )
         spaces = {name: _text(arrays, name) for name in ("observation_space", "action_space")}

@@ -616,8 +616,8 @@ def test_it_learns_from_images(inputs: str) -> None:
     expert = demonstrations.transitions()
     pictures = np.asarray(expert.observations)
     policy = Transitions(255 - pictures, expert.actions, 255 - pictures, expert.terminated)
-    discriminator = small(demonstrations, inputs=inputs, batch_size=8, transitions_per_step=2, learning_rate=1e-3)
-    for _ in range(4):
+    discriminator = small(demonstrations, inputs=inputs, batch_size=8, transitions_per_step=2, learning_rate=3e-4)
+    for _ in range(8):
         metrics = discriminator.update(policy, expert, progress_remaining=1.0)
     assert metrics["expert_accuracy"] == metrics["policy_accuracy"] == 1.0
     assert (discriminator.logits(expert) > 0).all()

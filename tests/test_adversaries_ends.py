@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from gymnasium import spaces
 
 from sb3_gail import Demonstrations, Discriminator, Transitions
+from sb3_gail.adversaries import DiscriminatorConfig
 from sb3_gail.adversaries.ends import MEMORY, EndClassifier, terminal
 from sb3_gail.adversaries.networks import LogitNetwork
 from sb3_gail.encoder import TransitionEncoder
@@ -43,22 +45,16 @@ def flights(*ends: int) -> Transitions:
     )
 
 
-def classifier() -> EndClassifier:
+def classifier(*, gradient_penalty: float = 0.0) -> EndClassifier:
     torch.manual_seed(0)
     encoder = TransitionEncoder(demonstrations(), inputs="ss'")
     network = LogitNetwork(encoder, hidden_sizes=(16,), activation="tanh", use_spectral_norm=False)
-    return EndClassifier(encoder, network)
+    config = DiscriminatorConfig(batch_size=256, learning_rate=0.02, gradient_penalty=gradient_penalty)
+    return EndClassifier(encoder, network, config)
 
 
-def train(ends: EndClassifier, policy: Transitions, expert: Transitions, **changes: Any) -> dict[str, float]:
-    settings: dict[str, Any] = {
-        "n_steps": 500,
-        "batch_size": 256,
-        "learning_rate": 0.02,
-        "penalty": 0.0,
-        "penalty_norm": 0.0,
-    }
-    return ends.update(policy, expert, **{**settings, **changes})
+def train(ends: EndClassifier, policy: Transitions, expert: Transitions, *, n_steps: int = 500) -> dict[str, float]:
+    return ends.update(policy, expert, n_steps=n_steps, progress_remaining=1.0)
 
 
 def test_logit_is_the_log_ratio_of_densities_among_ends() -> None:
@@ -71,11 +67,24 @@ def test_logit_is_the_log_ratio_of_densities_among_ends() -> None:
 
 
 def test_penalty_keeps_the_classifier_flat() -> None:
-    steep, flat = classifier(), classifier()
-    for ends, penalty in ((steep, 0.0), (flat, 10.0)):
-        train(ends, flights(CRASHED), demonstrations().transitions(), penalty=penalty)
+    steep, flat = classifier(), classifier(gradient_penalty=1.0)
+    for ends in (steep, flat):
+        train(ends, flights(CRASHED), demonstrations().transitions())
     distances = [np.ptp(ends.logits(terminal(flights(LANDED, CRASHED))).numpy()) for ends in (steep, flat)]
     assert distances[0] > 5 > 1 > distances[1]
+
+
+def test_ratios_are_1_on_average_over_the_policys_ends() -> None:
+    ends, expert = classifier(gradient_penalty=0.3), demonstrations().transitions()
+    policy = flights(LANDED, CRASHED, CRASHED)
+    train(ends, policy, expert)
+    assert ends.logits(terminal(policy)).exp().mean().item() == pytest.approx(1.0)
+
+
+def test_where_the_policy_has_no_end_of_the_experts_all_are_charged() -> None:
+    ends = classifier()
+    metrics = train(ends, flights(CRASHED), demonstrations().transitions())
+    assert ends.logits(terminal(flights(CRASHED))).item() < metrics["policy_end_logit"] / 2 < -2
 
 
 def test_the_policys_last_ends_are_remembered() -> None:
@@ -90,6 +99,7 @@ def test_nothing_is_learned_until_both_sides_have_ended() -> None:
     ends, never = classifier(), demonstrations(terminated=False).transitions()
     before = copy.deepcopy(ends.network.state_dict())
     flying = flights(LANDED)[:1]
+    assert ends.logits(terminal(flights(LANDED, CRASHED))).tolist() == [0, 0]
     assert train(ends, flying, demonstrations().transitions()) == {}
     assert train(ends, flights(CRASHED), never) == {}
     for name, weights in ends.network.state_dict().items():
@@ -122,6 +132,25 @@ def test_there_is_none_where_no_end_was_kept() -> None:
     thinned = replace(demonstrations(), kept=np.array([0, 2, 4]))
     assert thinned.termination_rate > 0
     assert make(thinned).ends is None
+
+
+def test_there_is_none_with_a_network_of_ones_own() -> None:
+    def network(encoder: TransitionEncoder) -> torch.nn.Module:
+        return LogitNetwork(encoder, hidden_sizes=(4,), activation="relu", use_spectral_norm=False)
+
+    assert make(demonstrations(), network=network).ends is None
+
+
+def test_there_is_none_where_observations_are_images() -> None:
+    pictures = Demonstrations.from_arrays(
+        np.zeros((3, 36, 36, 1), np.uint8),
+        np.zeros(2, dtype=int),
+        lengths=[2],
+        terminated=[True],
+        observation_space=spaces.Box(0, 255, (36, 36, 1), np.uint8),
+        action_space=spaces.Discrete(2),
+    )
+    assert make(pictures).ends is None
 
 
 def test_landing_is_paid_and_crashing_is_not() -> None:
@@ -157,6 +186,22 @@ def test_states_with_and_without_one_are_not_mixed_up() -> None:
         lacking.load_state_dict(having.state_dict())
     with pytest.raises(ValueError, match="with one of the classifiers that tell how episodes end, got none"):
         having.load_state_dict(lacking.state_dict())
-    from_before = lacking.state_dict()
-    del from_before["ends"]
-    lacking.load_state_dict(from_before)
+
+
+def test_states_from_before_there_were_any_are_loaded() -> None:
+    having, lacking = make(demonstrations()), make(demonstrations(terminated=False))
+    for discriminator in (having, lacking):
+        state = {name: part for name, part in discriminator.state_dict().items() if name != "ends"}
+        with pytest.warns(UserWarning, match="learned anew") if discriminator is having else nullcontext():
+            discriminator.load_state_dict(state)
+
+
+def test_a_state_of_another_shape_changes_nothing() -> None:
+    discriminator = make(demonstrations())
+    before, state = copy.deepcopy(discriminator.state_dict()), copy.deepcopy(discriminator.state_dict())
+    state["network"] = {name: weights + 1 for name, weights in state["network"].items()}
+    state["ends"]["policy"] = state["ends"]["policy"][:, :-1]
+    with pytest.raises(ValueError, match=r"expected remembered ends of \d+ numbers, got \d+"):
+        discriminator.load_state_dict(state)
+    for name, weights in discriminator.network.state_dict().items():
+        torch.testing.assert_close(weights, before["network"][name], rtol=0, atol=0)

@@ -352,7 +352,7 @@ def test_a_run_that_cannot_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # where somebody may have logged in
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with pytest.raises(ValueError, match=r"W&B begins no run: .*`wandb login`; .*WANDB_MODE=offline"):
+    with pytest.raises(ValueError, match=r"W&B begins no run \(.*`wandb login`, .*WANDB_MODE=offline"):
         learner().learn(64, callback=WandbCallback(mode="online", dir=str(tmp_path)))
 
 

@@ -248,5 +248,5 @@ def test_a_checkpoint_of_another_algorithm_is_refused(tmp_path: Path) -> None:
             load_checkpoint(tmp_path / "run.zip", PPO, venv, gail)
         with pytest.raises(TypeError, match="algorithm must be the class of the model, such as TRPO, got 'trpo'"):
             load_checkpoint(tmp_path / "run.zip", "trpo", venv, gail)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="callback must be a GAILCallback, got DummyVecEnv"):
-            load_checkpoint(tmp_path / "run.zip", PPO, gail, venv.unwrapped)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="callback must be a GAILCallback, got GAILRewardVecWrapper"):
+            load_checkpoint(tmp_path / "run.zip", PPO, gail, venv)  # type: ignore[arg-type]

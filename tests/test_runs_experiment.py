@@ -97,9 +97,19 @@ def test_control_has_other_pairs_and_the_same_score() -> None:
     assert not np.array_equal(np.asarray(shuffled.whole.actions), np.asarray(known.whole.actions))
 
 
-@pytest.mark.parametrize(("length", "n_envs", "n_steps"), [(100, 8, 256), (50, 32, 64)])
+@pytest.mark.parametrize(
+    ("length", "settings", "n_envs", "n_steps"),
+    [
+        (100, {}, 8, 256),
+        (50, {}, 32, 64),
+        (100, {"algorithm": "ppo"}, 8, 256),
+        (100, {"algorithm": "a2c"}, 32, 5),
+        (100, {"learner": {"n_steps": 48}}, 32, 48),
+        (100, {"n_envs": 4}, 4, 512),
+    ],
+)
 def test_copies_follow_from_the_length_of_demonstrated_episodes(
-    length: int, n_envs: int, n_steps: int, tmp_path: Path
+    length: int, settings: dict[str, Any], n_envs: int, n_steps: int, tmp_path: Path
 ) -> None:
     random, n_episodes = np.random.default_rng(0), 200 // length
     demonstrations = Demonstrations.from_arrays(
@@ -109,7 +119,8 @@ def test_copies_follow_from_the_length_of_demonstrated_episodes(
         env_id="Pendulum-v1",
     )
     demonstrations.save(tmp_path / "demonstrations.npz")
-    experiment = Experiment(TrainSettings(env="Pendulum-v1", demonstrations=tmp_path / "demonstrations.npz"))
+    made = {"env": "Pendulum-v1", "demonstrations": tmp_path / "demonstrations.npz", **settings}
+    experiment = Experiment(TrainSettings(**made))
     model = experiment.make()
     assert (experiment.settings.n_envs, model.n_envs) == (n_envs, n_envs)
     assert model.n_steps == n_steps  # type: ignore[attr-defined]

@@ -15,16 +15,19 @@ WINDOW = 20_000
 SMALLEST_SHARE = 0.01
 """Shares are kept this far from 0 and 1: a termination that was never seen is not impossible."""
 
+_LARGEST_LOGIT = math.log((1 - SMALLEST_SHARE) / SMALLEST_SHARE)
+
 
 class AbsorbingState:
     """The state that an episode stays in once it has terminated, as a discriminator would see it.
 
     A reward of one sign pays for staying alive or for dying, whatever the demonstrations say. Without that bias, an
     episode that terminates goes on in an absorbing state and is rewarded there, too (Kostrikov et al. 2019,
-    "Discriminator-Actor-Critic", section 4.2). Here no such transitions are made: since that state is a single one, the
+    "Discriminator-Actor-Critic", section 4.2). Here no such transitions are made: were that state a single one, the
     optimal logit of it is known. It is visited for `1 / (1 - gamma)` steps after each termination, so its share of
     all steps follows from the rate of terminations, and its logit is the logarithm of the ratio of both sides' shares.
-    All other states have the rest; a discriminator that is trained on them alone lacks the ratio of that.
+    All other states have the rest; a discriminator that is trained on them alone lacks the ratio of that. Where it is
+    told how an episode ended (`EndClassifier`), the logit of that is added.
 
     Args:
         expert_rate: Terminations per step in the demonstrations.
@@ -47,7 +50,7 @@ class AbsorbingState:
     def logit(self) -> float:
         """Of the absorbing state: as low as it gets if the expert is never there, however rarely the policy is."""
         if self._expert_rate == 0:
-            return math.log(SMALLEST_SHARE / (1 - SMALLEST_SHARE))
+            return -_LARGEST_LOGIT
         return math.log(self._expert_share / self._policy_share)
 
     @property
@@ -62,7 +65,8 @@ class AbsorbingState:
             reward: Of logits.
             how: `[B]`, the logit of how each step leads there; 0 where nobody tells.
         """
-        return self.gamma / (1 - self.gamma) * reward(self.logit + how).float()
+        logits = (self.logit + how).clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT)
+        return self.gamma / (1 - self.gamma) * reward(logits).float()
 
     def state_dict(self) -> dict[str, float]:
         """What was counted, on both sides."""

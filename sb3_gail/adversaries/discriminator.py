@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -49,7 +50,9 @@ class Discriminator(Adversary):
         config: The settings.
         device: As SB3's: `"auto"`, `"cpu"`, `"cuda"`...
         expert_termination_rate: Terminations per step in the demonstrations, for `absorbing_states`.
-        ends: Tells how the expert's episodes end, where they do, for `absorbing_states`, too.
+
+    Attributes:
+        ends: Tells how the expert's episodes end, for `absorbing_states`, where `from_demonstrations` finds some.
 
     Raises:
         ValueError: If the device does not exist.
@@ -63,13 +66,12 @@ class Discriminator(Adversary):
         *,
         device: torch.device | str = "auto",
         expert_termination_rate: float = 0.0,
-        ends: EndClassifier | None = None,
     ) -> None:
         self.config = config
         self.device = _existing_device(device)
         self.encoder = encoder.to(self.device)
         self.network = network.to(self.device)
-        self.ends = ends
+        self.ends: EndClassifier | None = None
         # Fused, since the networks are small: a loop over their tensors costs more than the arithmetic.
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=value_at(config.learning_rate, 1.0), fused=True)
         self._reward = reward_function(config.reward)
@@ -99,22 +101,19 @@ class Discriminator(Adversary):
         Args:
             demonstrations: The expert's.
             device: As SB3's.
-            network: Makes another network than the MLP (or CNN) that the settings describe, `[B, D] -> [B]`.
+            network: Makes another network than the MLP (or CNN) that the settings describe, `[B, D] -> [B]`. How
+                episodes end is not told then, nor from images: all ends are alike.
             **settings: Those of `DiscriminatorConfig`.
         """
         check_demonstrations(demonstrations)
         config, device = DiscriminatorConfig(**settings), _existing_device(device)
         encoder = TransitionEncoder(demonstrations, inputs=config.inputs, smallest_deviation=config.smallest_deviation)
-        logit_network = make_network(encoder, config, network)
         rate = config.expert_termination_rate
         rate = demonstrations.termination_rate if rate is None else rate
-        ends = None
-        if config.pays_absorbing_states and rate > 0 and np.any(demonstrations.transitions().terminated):
-            of_ends = TransitionEncoder(
-                demonstrations, inputs=_OF_ENDS[config.inputs], smallest_deviation=config.smallest_deviation
-            ).to(device)
-            ends = EndClassifier(of_ends, make_network(of_ends, config, None).to(device))
-        return cls(encoder, logit_network, config, device=device, expert_termination_rate=rate, ends=ends)
+        made = cls(encoder, make_network(encoder, config, network), config, device=device, expert_termination_rate=rate)
+        if config.pays_absorbing_states and rate > 0 and network is None and not encoder.has_images:
+            made.ends = _end_classifier(demonstrations, config, device)
+        return made
 
     def logits(self, transitions: Transitions) -> Tensor:
         """`[B]`, without a gradient."""
@@ -155,9 +154,8 @@ class Discriminator(Adversary):
             return {}
         self._transitions_owed -= n_steps * self.config.transitions_per_step
         policy, self._pending = Transitions.concatenate(self._pending), []
-        learning_rate = value_at(self.config.learning_rate, progress_remaining)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = value_at(self.config.learning_rate, progress_remaining)
         penalty = value_at(self.config.gradient_penalty, progress_remaining)
         self.network.train()
         minibatches = zip(
@@ -169,15 +167,7 @@ class Discriminator(Adversary):
         if self._pays_absorbing:
             metrics["absorbing_logit"] = self._absorbing.logit
         if self.ends is not None:
-            metrics |= self.ends.update(
-                policy,
-                expert,
-                n_steps=n_steps,
-                batch_size=self.config.batch_size,
-                learning_rate=learning_rate,
-                penalty=penalty,
-                penalty_norm=self.config.gradient_norm,
-            )
+            metrics |= self.ends.update(policy, expert, n_steps=n_steps, progress_remaining=progress_remaining)
         return metrics
 
     def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
@@ -196,7 +186,7 @@ class Discriminator(Adversary):
         self._absorbing.gamma = float(gamma)
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, normaliser, optimiser, and what short rollouts left for the next step."""
+        """Network, normaliser, optimiser, what tells ends apart, and what short rollouts left for the next step."""
         return {
             "settings": _what_state_depends_on(self.config),
             "network": self.network.state_dict(),
@@ -219,22 +209,14 @@ class Discriminator(Adversary):
         saved, ours = state.get("settings"), _what_state_depends_on(self.config)
         if saved != ours:
             raise ValueError(f"expected the state of a discriminator with the settings {ours}, got one with {saved}")
-        ends = state.get("ends")  # states from before there were any have none
-        if (ends is None) != (self.ends is None):
-            wanted, got = ("none", "one") if self.ends is None else ("one", "none")
-            raise ValueError(
-                f"expected the state of a discriminator with {wanted} of the classifiers that tell how episodes end, "
-                f"got {got}; make it with the same demonstrations and settings"
-            )
         _check_shapes(self.network, state["network"])
         _check_shapes(self.encoder, state["encoder"])
-        if self.ends is not None:
-            _check_shapes(self.ends.network, state["ends"]["network"])
+        self._check_ends(state)
         self.network.load_state_dict(state["network"])
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._absorbing.load_state_dict(state["absorbing"])
-        if self.ends is not None:
+        if self.ends is not None and "ends" in state:
             self.ends.load_state_dict(state["ends"])
         self._transitions_owed = state["transitions_owed"]
         self._pending = [
@@ -242,6 +224,26 @@ class Discriminator(Adversary):
             for batch in state["pending"]
         ]
         self._encoded_expert = None
+
+    def _check_ends(self, state: Mapping[str, Any]) -> None:
+        if "ends" not in state:  # saved before ends were told apart
+            if self.ends is not None:
+                warnings.warn(
+                    "the state does not know how the expert's episodes end, which is learned anew", stacklevel=3
+                )
+            return
+        if (state["ends"] is None) != (self.ends is None):
+            wanted, got = ("none", "one") if self.ends is None else ("one", "none")
+            raise ValueError(
+                f"expected the state of a discriminator with {wanted} of the classifiers that tell how episodes end, "
+                f"got {got}; make it with the same demonstrations and settings"
+            )
+        if self.ends is not None:
+            _check_shapes(self.ends.network, state["ends"]["network"])
+            _check_shapes(self.ends.encoder, state["ends"]["encoder"])
+            size, remembered = self.ends.encoder.size, state["ends"]["policy"].shape[1]
+            if size != remembered:
+                raise ValueError(f"expected remembered ends of {size} numbers, got {remembered}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the encoded demonstrations behind: a copy in a worker process only scores."""
@@ -321,6 +323,17 @@ def make_network(
         activation=config.activation,
         use_spectral_norm=config.spectral_norm,
     )
+
+
+def _end_classifier(
+    demonstrations: Demonstrations, config: DiscriminatorConfig, device: torch.device
+) -> EndClassifier | None:
+    """None where no transition that is imitated terminates."""
+    if not np.any(demonstrations.transitions().terminated):
+        return None
+    inputs = _OF_ENDS[config.inputs]
+    encoder = TransitionEncoder(demonstrations, inputs=inputs, smallest_deviation=config.smallest_deviation).to(device)
+    return EndClassifier(encoder, make_network(encoder, config, None).to(device), config)
 
 
 def _summary(steps: list[dict[str, Tensor]]) -> dict[str, float | Array]:

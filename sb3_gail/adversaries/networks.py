@@ -88,7 +88,8 @@ def check_rows_in_and_out(network: nn.Module, encoder: TransitionEncoder) -> Non
             f"expected a network that takes encoded transitions of shape (2, {encoder.size}), such as one with "
             f"nn.Linear(encoder.size, 64) first: {error}"
         ) from error
-    network.train(was_training)
+    finally:
+        network.train(was_training)
     if made.shape != (2,):
         raise ValueError(
             f"expected a network that maps encoded transitions of shape (2, {encoder.size}) to numbers of shape (2,), "

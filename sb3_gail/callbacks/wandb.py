@@ -124,7 +124,8 @@ class WandbCallback(BaseCallback):
             run = self._wandb.init(**{**self._init_kwargs, **(self._resume if goes_on else {})})
         except self._wandb.Error as error:
             raise ValueError(
-                f"W&B begins no run: {error} To log in, run `wandb login`; to log to disk alone, set WANDB_MODE=offline"
+                f"W&B begins no run ({error}); if it asks for a key, run `wandb login`, or set WANDB_MODE=offline to "
+                f"log to disk alone"
             ) from error
         self._resume = {"id": run.id, "resume": "allow"}
         WandbCallback._own_run = run

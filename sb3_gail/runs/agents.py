@@ -54,6 +54,21 @@ def load_agent(path: str | Path, *, env: str | None = None, algorithm: str | Non
     return load_checkpointed_model(run.checkpoint, learner_class(settings.algorithm), training_env(settings))
 
 
+_UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
+"""What SB3 and pickle raise on statistics of other spaces, and on files that are cut, altered or of other versions."""
+
+
 def _statistics_of(model: Path) -> Path:
     """The `VecNormalize` of a saved model: named after it by our callbacks or by SB3's, else the folder's only one."""
     names = [model.stem.replace("model", normaliser) for normaliser in ("vecnormalize", "model_vecnormalize")]
@@ -67,7 +82,7 @@ def _load_model(path: Path, algorithm: str, venv: VecEnv) -> BaseAlgorithm:
     if statistics.is_file():
         try:
             venv = VecNormalize.load(str(statistics), venv)
-        except (AssertionError, AttributeError, EOFError, UnpicklingError) as error:
+        except _UNREADABLE as error:
             raise ValueError(
                 f"expected statistics of this environment's observations beside {path.name!r}, got "
                 f"{str(statistics)!r}: {error}; move the file away if it is not the model's"

@@ -20,6 +20,7 @@ from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.evaluation import random_evaluation
 from sb3_gail.runs.learners import (
     ON_POLICY,
+    ROLLOUT,
     choose_n_envs,
     choose_vec_env,
     exploring_share,
@@ -30,6 +31,7 @@ from sb3_gail.runs.learners import (
     learner_settings,
     make_learner,
     make_venv,
+    rollout_length,
     rollout_settings,
 )
 from sb3_gail.runs.named_adversaries import adversary_settings, choose_causal_entropy, make_adversary
@@ -186,7 +188,9 @@ def resolve_settings(settings: _Settings) -> _Settings:
 
 
 def _resolve(settings: _Settings, one: VecEnv, *, episode_length: float | None = None) -> _Settings:
-    n_envs = settings.n_envs or choose_n_envs(one.observation_space, one.action_space, episode_length=episode_length)
+    if "n_steps" in settings.learner or rollout_length(settings.algorithm, one.observation_space) != ROLLOUT:
+        episode_length = None  # which rollouts hold whole episodes is known of those alone
+    n_envs = settings.n_envs or choose_n_envs(one.action_space, episode_length=episode_length)
     learner = {**rollout_settings(settings.algorithm, n_envs, one.observation_space), **settings.learner}
     return replace(settings, vec_env=choose_vec_env(settings.env, settings.vec_env), n_envs=n_envs, learner=learner)
 

@@ -135,12 +135,14 @@ def rollout_settings(algorithm: str, n_envs: int, observation_space: gym.Space[A
 
     None for A2C, which learns from a few steps at a time, and SAC, which has no rollouts.
     """
+    rollout = rollout_length(algorithm, observation_space)
+    return {} if rollout is None else {"n_steps": max(1, rollout // n_envs)}
+
+
+def rollout_length(algorithm: str, observation_space: gym.Space[Any]) -> int | None:
+    """Steps of a rollout of a named algorithm, of all copies together; none of one that has no long rollouts."""
     if algorithm not in ("trpo", "ppo"):
-        return {}
-    return {"n_steps": max(1, _rollout_length(observation_space) // n_envs)}
-
-
-def _rollout_length(observation_space: gym.Space[Any]) -> int:
+        return None
     is_long = is_normalised(observation_space) and spaces.flatdim(observation_space) > LONG_OBSERVATION
     return LONG_ROLLOUT if is_long else ROLLOUT
 
@@ -229,9 +231,7 @@ def choose_vec_env(env_id: str, vec_env: VecEnvKind) -> Literal["envpool", "dumm
     return vec_env
 
 
-def choose_n_envs(
-    observation_space: gym.Space[Any], action_space: gym.Space[Any], *, episode_length: float | None = None
-) -> int:
+def choose_n_envs(action_space: gym.Space[Any], *, episode_length: float | None = None) -> int:
     """How many copies of an environment to run if nothing is said: `MANY`, but `FEW` where these show whole episodes.
 
     Copies whose episodes are equally long stay in step. Where a rollout holds but a part of each episode, one shows the
@@ -240,14 +240,13 @@ def choose_n_envs(
     episodes and one of many does not. Longer ones go on in much the same way, and many copies are faster.
 
     Args:
-        observation_space: The environment's.
         action_space: The environment's.
-        episode_length: Steps of the demonstrated episodes, on average, where there are any.
+        episode_length: Steps of the demonstrated episodes, on average; `None` where there are none, or where a rollout
+            is not one of `ROLLOUT` steps.
     """
     if not isinstance(action_space, spaces.Box):
         return FEW
-    rollout = _rollout_length(observation_space)
-    return FEW if episode_length is not None and rollout / MANY < episode_length <= rollout / FEW else MANY
+    return FEW if episode_length is not None and ROLLOUT / MANY < episode_length <= ROLLOUT / FEW else MANY
 
 
 def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dummy") -> VecEnv:
