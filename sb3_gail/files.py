@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -70,3 +71,11 @@ def state_bytes(name: str, state: Any) -> bytes:
             f"torch.load(weights_only=True) refuses; look at its state_dict(): {error}"
         ) from error
     return buffer.getvalue()
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether reading failed for another cause than the file's own content.
+
+    A seek to where a cut or altered file points is an invalid argument to the system: that is the content's fault.
+    """
+    return isinstance(error, OSError) and error.errno != errno.EINVAL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import zlib
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from sb3_gail.files import replacing
+from sb3_gail.files import is_of_the_disk, replacing
 from sb3_gail.transitions import Array
 
 _ZIP = b"PK"
@@ -46,8 +45,8 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
                     raise ValueError(f"its entry {key!r} is no array")
             return arrays
         except (*_CORRUPT, OSError) as error:
-            if isinstance(error, OSError) and error.errno != errno.EINVAL:
-                raise  # the disk's fault; a seek to where an altered file points is an invalid argument
+            if is_of_the_disk(error):
+                raise
             raise ValueError(
                 f"expected a whole .npz file of plain (not pickled) arrays, got {os.fspath(path)!r}, which cannot be "
                 f"read ({error}): copy or record it again"

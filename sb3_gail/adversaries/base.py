@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from gymnasium import Space
 from torch import Tensor
 
-from sb3_gail.files import replacing, state_bytes
+from sb3_gail.files import is_of_the_disk, replacing, state_bytes
 from sb3_gail.transitions import Array, Transitions
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ class Adversary(ABC):
             try:
                 state = torch.load(file, map_location="cpu", weights_only=True)
             except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError, OSError) as error:
-                if isinstance(error, OSError) and error.errno != errno.EINVAL:
-                    raise  # the disk's fault; a seek to where a file that was cut points is an invalid argument
+                if is_of_the_disk(error):
+                    raise
                 raise ValueError(f"expected a whole file that save() wrote, got {str(path)!r}: {error}") from error
         try:
             self.load_state_dict(state)

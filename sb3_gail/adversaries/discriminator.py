@@ -17,7 +17,7 @@ from sb3_gail.adversaries.absorbing import AbsorbingState
 from sb3_gail.adversaries.base import Adversary
 from sb3_gail.adversaries.discriminator_config import DiscriminatorConfig
 from sb3_gail.adversaries.ends import EndClassifier
-from sb3_gail.adversaries.networks import LogitNetwork, check_rows_in_and_out
+from sb3_gail.adversaries.networks import LogitNetwork, check_rows_in_and_out, check_shapes
 from sb3_gail.adversaries.pieces import in_pieces
 from sb3_gail.demonstrations import Demonstrations, check_demonstrations
 from sb3_gail.encoder import TransitionEncoder
@@ -209,8 +209,8 @@ class Discriminator(Adversary):
         saved, ours = state.get("settings"), _what_state_depends_on(self.config)
         if saved != ours:
             raise ValueError(f"expected the state of a discriminator with the settings {ours}, got one with {saved}")
-        _check_shapes(self.network, state["network"])
-        _check_shapes(self.encoder, state["encoder"])
+        check_shapes(self.network, state["network"])
+        check_shapes(self.encoder, state["encoder"])
         self._check_ends(state)
         self.network.load_state_dict(state["network"])
         self.encoder.load_state_dict(state["encoder"])
@@ -239,11 +239,7 @@ class Discriminator(Adversary):
                 f"got {got}; make it with the same demonstrations and settings"
             )
         if self.ends is not None:
-            _check_shapes(self.ends.network, state["ends"]["network"])
-            _check_shapes(self.ends.encoder, state["ends"]["encoder"])
-            size, remembered = self.ends.encoder.size, state["ends"]["policy"].shape[1]
-            if size != remembered:
-                raise ValueError(f"expected remembered ends of {size} numbers, got {remembered}")
+            self.ends.check_state(state["ends"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the encoded demonstrations behind: a copy in a worker process only scores."""
@@ -364,13 +360,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
-
-
-def _check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    ours = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if ours != theirs:
-        raise ValueError(f"expected a state with tensors of the shapes {ours}, got {theirs}")
 
 
 def _existing_device(device: torch.device | str) -> torch.device:

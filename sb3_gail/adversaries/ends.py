@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sb3_gail.adversaries.discriminator_config import DiscriminatorConfig
+from sb3_gail.adversaries.networks import check_shapes
 from sb3_gail.adversaries.pieces import in_pieces
 from sb3_gail.encoder import TransitionEncoder
 from sb3_gail.losses import binary_cross_entropy, gradient_penalty, interpolate
@@ -89,6 +90,14 @@ class EndClassifier:
             "optimizer": self.optimizer.state_dict(),
             "policy": self._policy,
         }
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Raises a `ValueError` unless `load_state_dict` can take over a state."""
+        check_shapes(self.network, state["network"])
+        check_shapes(self.encoder, state["encoder"])
+        size, remembered = self.encoder.size, state["policy"].shape[1]
+        if size != remembered:
+            raise ValueError(f"expected remembered ends of {size} numbers, got {remembered}")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over a `state_dict`."""

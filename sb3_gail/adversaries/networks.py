@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -95,6 +95,14 @@ def check_rows_in_and_out(network: nn.Module, encoder: TransitionEncoder) -> Non
             f"expected a network that maps encoded transitions of shape (2, {encoder.size}) to numbers of shape (2,), "
             f"got {tuple(made.shape)}; end it with squeeze(-1), such as nn.Flatten(0) after a last layer of width 1"
         )
+
+
+def check_shapes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raises a `ValueError` unless a state's tensors have the names and shapes of a module's own."""
+    ours = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if ours != theirs:
+        raise ValueError(f"expected a state with tensors of the shapes {ours}, got {theirs}")
 
 
 def _extractor(leaves: Sequence[Leaf]) -> BaseFeaturesExtractor:
