@@ -25,7 +25,8 @@ def test_best_response(policy: list[float], weights: list[float], gap: float) ->
     metrics = adversary.update(batch([policy]), batch([[2.0, 3.0, 5.0]]), progress_remaining=1.0)
     np.testing.assert_array_equal(adversary.weights, weights)
     assert metrics["reward_gap"] == gap
-    np.testing.assert_array_equal(adversary.reward(batch([[1.0, 20.0, 300.0]])), [np.dot(weights, [1.0, 20.0, 300.0])])
+    reward = adversary.reward(batch([[1.0, 20.0, 300.0]])) * adversary.span
+    np.testing.assert_allclose(reward, [np.dot(weights, [1.0, 20.0, 300.0])], rtol=1e-6)
 
 
 def test_best_response_to_the_last_rollout_forgets_what_was_before() -> None:
@@ -46,7 +47,7 @@ def test_multiplicative_weights_step_by_step() -> None:
         shares = shares * beta ** ((difference + 2) / 4)
         shares /= shares.sum()
         np.testing.assert_allclose(adversary.weights, shares[:2] - shares[2:], rtol=1e-5)
-    reward = adversary.reward(batch([[10.0, -1.0]]))
+    reward = adversary.reward(batch([[10.0, -1.0]])) * adversary.span
     np.testing.assert_allclose(reward, [(shares[:2] - shares[2:]) @ [10.0, -1.0]], rtol=1e-5)
 
 

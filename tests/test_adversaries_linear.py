@@ -14,19 +14,22 @@ from scripted import Choosing, Recorder, Scripted, demonstrations_of, make_learn
 
 from sb3_gail.adversaries import FeatureMatching, GameTheoreticApprenticeship, LinearAdversary
 from sb3_gail.callbacks import GAILCallback
+from sb3_gail.features import StandardisedFeatures
 
 
-def test_the_bound_runs_over_all_updates() -> None:
+def test_bound_and_span_run_over_all_updates() -> None:
     expert = batch([[1.0]])
-    # w is 1, then -1, then 1: w . phi is -3 and 0, then -4 and -5, then 0.
-    steps = [([[-3.0], [0.0]], -3.0, 0.0), ([[4.0], [5.0]], -5.0, 0.0), ([[0.0]], -5.0, 0.0)]
-    positive, negative = FeatureMatching(raw, 1, memory=0), FeatureMatching(raw, 1, sign="negative", memory=0)
+    # w is 1, then -1, then 1: w . phi is -3 and 1/2, then -4 and -5, then 0.
+    steps = [([[-3.0], [0.5]], -3.0, 0.5), ([[4.0], [5.0]], -5.0, 0.5), ([[0.0]], -5.0, 0.5)]
+    adversaries = {sign: FeatureMatching(raw, 1, sign=sign, memory=0) for sign in ("positive", "negative", "both")}
     for rows, least, largest in steps:
-        for adversary, bound in ((positive, least), (negative, largest)):
+        for adversary, bound in zip(adversaries.values(), (least, largest, 0.0), strict=True):
             metrics = adversary.update(batch(rows), expert, progress_remaining=1.0)
             assert metrics["reward_bound"] == adversary.bound == bound
-    np.testing.assert_allclose(positive.reward(batch([[0.0], [2.0]])), [5.0, 7.0])
-    np.testing.assert_allclose(negative.reward(batch([[0.0], [2.0]])), [0.0, 2.0])
+            assert metrics["reward_span"] == adversary.span == largest - least
+    for adversary, paid in zip(adversaries.values(), ([0.0, 1.0, 6.0 / 5.5], [-1.0, 0.0, 0.5 / 5.5]), strict=False):
+        np.testing.assert_allclose(adversary.reward(batch([[-5.0], [0.5], [1.0]])), paid, rtol=1e-6)
+    np.testing.assert_allclose(adversaries["both"].reward(batch([[-1.1]])), [-0.2], rtol=1e-6)
 
 
 def test_the_policys_expectation_is_that_of_its_last_transitions() -> None:
@@ -48,17 +51,21 @@ def test_another_memory_is_refused(memory: Any) -> None:
         FeatureMatching(raw, 2, memory=memory)
 
 
-@pytest.mark.parametrize(("sign", "least", "largest"), [("positive", 0, np.inf), ("negative", -np.inf, 0)])
-def test_what_an_update_has_seen_is_paid_with_the_sign(sign: str, least: float, largest: float) -> None:
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+@pytest.mark.parametrize(("sign", "least", "largest"), [("positive", 0, 1), ("negative", -1, 0), ("both", -1, 1)])
+def test_what_an_update_has_seen_is_paid_within_one(sign: str, least: float, largest: float, scale: float) -> None:
     demonstrations = demonstrations_of(Scripted())
-    adversary = FeatureMatching.from_demonstrations(demonstrations, sign=sign)
+    features = StandardisedFeatures(demonstrations)
+    adversary = FeatureMatching.from_demonstrations(
+        demonstrations, sign=sign, features=lambda transitions: scale * features(transitions)
+    )
     rng = np.random.default_rng(0)
     for _ in range(4):
         rollout = batch(rng.normal(size=(50, 4)), rng.normal(size=(50, 2)).astype(np.float32))
         adversary.update(rollout, demonstrations.transitions(), progress_remaining=1.0)
         reward = adversary.reward(rollout)
         assert ((reward >= least) & (reward <= largest)).all()
-        assert reward.std() > 0
+        assert reward.std() > 0.05
 
 
 def test_features_may_be_any_function() -> None:

@@ -27,32 +27,38 @@ MEMORY = 20_000
 
 
 class LinearAdversary(Adversary):
-    """Rewards by `w . phi(transition) - bound`, with weights `w` chosen after each rollout to tell expert from policy.
+    """Rewards by `(w . phi(transition) - bound) / span`, with weights `w` that tell expert from policy.
 
-    The policy is the mixture of those that acted lately. Against the last one alone, of which one rollout shows little,
-    the weights turn around as soon as the sides are close, and the policy follows them in circles; against the mixture
-    it settles (fictitious play, Brown 1951; Abbeel & Ng 2004 match the mean of all policies).
+    They are chosen anew after each rollout. The policy is the mixture of those that acted lately. Against the last one
+    alone, of which one rollout shows little, the weights turn around as soon as the sides are close, and the policy
+    follows them in circles; against the mixture it settles (fictitious play, Brown 1951; Abbeel & Ng 2004 match the
+    mean of all policies).
 
     Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. As in
     the code of Ho & Ermon (2016), it is therefore shifted by the least (or largest) `w . phi` of all updates so far, or
     by 0 if none was below (or above) it:
 
-    | sign | the bound | an episode that may end early |
-    | --- | --- | --- |
-    | `positive` | the least | every step pays: prolongs episodes (locomotion, CartPole) |
-    | `negative` | the largest | every step costs: ends episodes as soon as possible (MountainCar, Acrobot) |
-    | `both` | 0 | no shift: for episodes of one length |
+    | sign | the bound | rewards | an episode that may end early |
+    | --- | --- | --- | --- |
+    | `positive` | the least | 0 to 1 | every step pays: prolongs episodes (locomotion, CartPole) |
+    | `negative` | the largest | -1 to 0 | every step costs: ends episodes at once (MountainCar, Acrobot) |
+    | `both` | 0 | -1 to 1 | no shift: for episodes of one length |
+
+    The span is the largest less the least. Without it a reward has the size of the features, and one in which the
+    expert hardly varies is large when it is standardised: ten a step, a thousand in all, is more than a critic learns
+    in the time that there is.
 
     Args:
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
-        sign: Of the rewards, see above. Only what no update has seen can have the other one.
+        sign: Of the rewards, see above. Only what no update has seen can lie outside.
         memory: The policy's expectation is that of about so many of the last transitions that updates were given; with
             0, of those of the last update alone, as in the authors' experiments.
 
     Attributes:
         weights: `w`, `[F]`; 0 before the first update.
-        bound: What is taken from `w . phi`.
+        least: The smallest `w . phi` of all updates so far, and at most 0.
+        largest: The largest, and at least 0.
 
     Raises:
         ValueError: For another sign, or a memory below 0.
@@ -67,7 +73,7 @@ class LinearAdversary(Adversary):
         self.sign = sign
         self.memory = memory
         self.weights = torch.zeros(n_features)
-        self.bound = 0.0
+        self.least = self.largest = 0.0
         self._policy_steps = 0.0
         self._policy_sum = torch.zeros(n_features, dtype=torch.float64)
         self._expert: tuple[Transitions, Tensor] | None = None
@@ -94,9 +100,20 @@ class LinearAdversary(Adversary):
             raise ValueError(f"features must map 1 transition to an array [1, F], got one of shape {list(first.shape)}")
         return cls(chosen, first.shape[1], **settings)
 
+    @property
+    def bound(self) -> float:
+        """What is taken from `w . phi`."""
+        return {"positive": self.least, "negative": self.largest, "both": 0.0}[self.sign]
+
+    @property
+    def span(self) -> float:
+        """What rewards are divided by, unless it is 0."""
+        return self.largest - self.least
+
     def reward(self, transitions: Transitions) -> Tensor:
         """The learned reward `[B]` float32."""
-        return self._evaluate(transitions) @ self.weights - self.bound
+        unshifted = self._evaluate(transitions) @ self.weights
+        return (unshifted - self.bound) / (self.span or 1.0)
 
     def update(
         self, policy: Transitions, expert: Transitions, *, progress_remaining: float
@@ -104,17 +121,20 @@ class LinearAdversary(Adversary):
         """Chooses the weights by how the mean features of both sides differ.
 
         Returns:
-            `feature_gap`, the Euclidean norm of that difference; `reward_gap`, how much more the expert earns in a step
-            than the policy; `reward_bound`.
+            `feature_gap`, the Euclidean norm of that difference; `reward_gap`, how much larger the expert's `w . phi`
+            is; `reward_bound` and `reward_span`.
         """
         features = self._evaluate(policy)
         gap = self._expert_mean(expert) - self._policy_mean(features)
         self.weights = self._choose_weights(gap).float()
-        self._move_bound(features @ self.weights)
+        unshifted = features @ self.weights
+        self.least = min(self.least, float(unshifted.min()))
+        self.largest = max(self.largest, float(unshifted.max()))
         return {
             "feature_gap": float(gap.norm()),
             "reward_gap": float(gap @ self.weights.double()),
             "reward_bound": self.bound,
+            "reward_span": self.span,
         }
 
     def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
@@ -123,11 +143,12 @@ class LinearAdversary(Adversary):
             self.features.encoder.check_spaces(observation_space, action_space)
 
     def state_dict(self) -> dict[str, Any]:
-        """Sign, weights, bound, what is remembered, and the features' own state if they are a torch module."""
+        """Sign, weights, bounds, what is remembered, and the features' own state if they are a torch module."""
         state: dict[str, Any] = {
             "sign": self.sign,
             "weights": self.weights.clone(),
-            "bound": self.bound,
+            "least": self.least,
+            "largest": self.largest,
             "policy_steps": self._policy_steps,
             "policy_sum": self._policy_sum.clone(),
         }
@@ -148,7 +169,7 @@ class LinearAdversary(Adversary):
             raise ValueError(f"expected the state of an adversary with the sign {self.sign!r}, got {got['sign']!r}")
         if got["weights"].shape != self.weights.shape:
             raise ValueError(f"expected weights of {len(self.weights)} features, got {len(got['weights'])}")
-        self.weights, self.bound = state["weights"].clone(), state["bound"]
+        self.weights, self.least, self.largest = state["weights"].clone(), state["least"], state["largest"]
         self._policy_steps, self._policy_sum = state["policy_steps"], state["policy_sum"].clone()
         if isinstance(self.features, nn.Module):
             self.features.load_state_dict(state["features"])
@@ -184,9 +205,3 @@ class LinearAdversary(Adversary):
         if self._expert is None or self._expert[0] is not expert:
             self._expert = (expert, self._evaluate(expert).mean(dim=0, dtype=torch.float64))
         return self._expert[1]
-
-    def _move_bound(self, unshifted: Tensor) -> None:
-        if self.sign == "positive":
-            self.bound = min(self.bound, float(unshifted.min()))
-        elif self.sign == "negative":
-            self.bound = max(self.bound, float(unshifted.max()))
