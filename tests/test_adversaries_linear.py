@@ -17,19 +17,22 @@ from sb3_gail.callbacks import GAILCallback
 from sb3_gail.features import StandardisedFeatures
 
 
-def test_bound_and_span_run_over_all_updates() -> None:
-    expert = batch([[1.0]])
-    # w is 1, then -1, then 1: w . phi is -3 and 1/2, then -4 and -5, then 0.
-    steps = [([[-3.0], [0.5]], -3.0, 0.5), ([[4.0], [5.0]], -5.0, 0.5), ([[0.0]], -5.0, 0.5)]
-    adversaries = {sign: FeatureMatching(raw, 1, sign=sign, memory=0) for sign in ("positive", "negative", "both")}
-    for rows, least, largest in steps:
-        for adversary, bound in zip(adversaries.values(), (least, largest, 0.0), strict=True):
-            metrics = adversary.update(batch(rows), expert, progress_remaining=1.0)
-            assert metrics["reward_bound"] == adversary.bound == bound
-            assert metrics["reward_span"] == adversary.span == largest - least
-    for adversary, paid in zip(adversaries.values(), ([0.0, 1.0, 6.0 / 5.5], [-1.0, 0.0, 0.5 / 5.5]), strict=False):
-        np.testing.assert_allclose(adversary.reward(batch([[-5.0], [0.5], [1.0]])), paid, rtol=1e-6)
-    np.testing.assert_allclose(adversaries["both"].reward(batch([[-1.1]])), [-0.2], rtol=1e-6)
+@pytest.mark.parametrize(
+    ("sign", "bounds", "spans", "paid"),
+    [
+        ("positive", [-3.0, -5.0, -1.0], [3.5, 1.0, 2.0], [-2.0, 0.0, 1.0]),  # the last update's
+        ("negative", [0.5, 0.5, 1.0], [3.5, 5.5, 6.0], [-1.0, -1 / 3, 0.0]),  # those of all so far
+        ("both", [0.0, 0.0, 0.0], [3.5, 5.5, 6.0], [-5 / 6, -1 / 6, 1 / 6]),
+    ],
+)
+def test_bound_and_span(sign: str, bounds: list[float], spans: list[float], paid: list[float]) -> None:
+    adversary = FeatureMatching(raw, 1, sign=sign, memory=0)
+    # w is 1, then -1, then 1: w . phi is -3 and 1/2, then -4 and -5, then -1 and 1.
+    for rows, bound, span in zip([[[-3.0], [0.5]], [[4.0], [5.0]], [[-1.0], [1.0]]], bounds, spans, strict=True):
+        metrics = adversary.update(batch(rows), batch([[2.0]]), progress_remaining=1.0)
+        assert metrics["reward_bound"] == adversary.bound == bound
+        assert metrics["reward_span"] == adversary.span == span
+    np.testing.assert_allclose(adversary.reward(batch([[-5.0], [-1.0], [1.0]])), paid, rtol=1e-6)
 
 
 def test_the_policys_expectation_is_that_of_its_last_transitions() -> None:

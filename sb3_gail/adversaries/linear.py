@@ -34,9 +34,9 @@ class LinearAdversary(Adversary):
     follows them in circles; against the mixture it settles (fictitious play, Brown 1951; Abbeel & Ng 2004 match the
     mean of all policies).
 
-    Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. As in
-    the code of Ho & Ermon (2016), it is therefore shifted by the least (or largest) `w . phi` of all updates so far, or
-    by 0 if none was below (or above) it:
+    Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. It is
+    therefore shifted by the least (or largest) `w . phi`, as in the code of Ho & Ermon (2016), and divided by the span
+    from the least to the largest:
 
     | sign | the bound | rewards | an episode that may end early |
     | --- | --- | --- | --- |
@@ -44,21 +44,23 @@ class LinearAdversary(Adversary):
     | `negative` | the largest | -1 to 0 | every step costs: ends episodes at once (MountainCar, Acrobot) |
     | `both` | 0 | -1 to 1 | no shift: for episodes of one length |
 
-    The span is the largest less the least. Without it a reward has the size of the features, and one in which the
-    expert hardly varies is large when it is standardised: ten a step, a thousand in all, is more than a critic learns
-    in the time that there is.
+    Where steps pay, least and largest are the last update's: those of the first, random actions would pay for
+    surviving alone whatever the policy does later. Where they do not, they are those of all updates so far, and of 0,
+    so that time stays dear. Undivided, a reward has the size of the features, and one in which the expert hardly varies
+    is large when it is standardised: ten a step, a thousand in all, is more than a critic learns in the time that there
+    is.
 
     Args:
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
-        sign: Of the rewards, see above. Only what no update has seen can lie outside.
+        sign: Of the rewards, see above. Only what the last update has not seen can lie outside.
         memory: The policy's expectation is that of about so many of the last transitions that updates were given; with
             0, of those of the last update alone, as in the authors' experiments.
 
     Attributes:
         weights: `w`, `[F]`; 0 before the first update.
-        least: The smallest `w . phi` of all updates so far, and at most 0.
-        largest: The largest, and at least 0.
+        least: The smallest `w . phi`, see above.
+        largest: The largest.
 
     Raises:
         ValueError: For another sign, or a memory below 0.
@@ -127,9 +129,7 @@ class LinearAdversary(Adversary):
         features = self._evaluate(policy)
         gap = self._expert_mean(expert) - self._policy_mean(features)
         self.weights = self._choose_weights(gap).float()
-        unshifted = features @ self.weights
-        self.least = min(self.least, float(unshifted.min()))
-        self.largest = max(self.largest, float(unshifted.max()))
+        self._move_bounds(features @ self.weights)
         return {
             "feature_gap": float(gap.norm()),
             "reward_gap": float(gap @ self.weights.double()),
@@ -205,3 +205,9 @@ class LinearAdversary(Adversary):
         if self._expert is None or self._expert[0] is not expert:
             self._expert = (expert, self._evaluate(expert).mean(dim=0, dtype=torch.float64))
         return self._expert[1]
+
+    def _move_bounds(self, unshifted: Tensor) -> None:
+        least, largest = float(unshifted.min()), float(unshifted.max())
+        if self.sign != "positive":
+            least, largest = min(self.least, least), max(self.largest, largest)
+        self.least, self.largest = least, largest
