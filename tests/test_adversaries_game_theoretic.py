@@ -30,7 +30,7 @@ def test_best_response(policy: list[float], weights: list[float], gap: float) ->
 
 
 def test_best_response_to_the_last_rollout_forgets_what_was_before() -> None:
-    adversary, expert = GameTheoreticApprenticeship(raw, 2, memory=0), batch([[1.0, 1.0]])
+    adversary, expert = GameTheoreticApprenticeship(raw, 2), batch([[1.0, 1.0]])
     for policy, weights in (([0.0, 1.0], [1.0, 0.0]), ([1.0, 9.0], [0.0, -1.0]), ([0.0, 1.0], [1.0, 0.0])):
         adversary.update(batch([policy]), expert, progress_remaining=1.0)
         np.testing.assert_array_equal(adversary.weights, weights)

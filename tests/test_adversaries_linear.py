@@ -26,32 +26,13 @@ from sb3_gail.features import StandardisedFeatures
     ],
 )
 def test_bound_and_span(sign: str, bounds: list[float], spans: list[float], paid: list[float]) -> None:
-    adversary = FeatureMatching(raw, 1, sign=sign, memory=0)
+    adversary = FeatureMatching(raw, 1, sign=sign)
     # w is 1, then -1, then 1: w . phi is -3 and 1/2, then -4 and -5, then -1 and 1.
     for rows, bound, span in zip([[[-3.0], [0.5]], [[4.0], [5.0]], [[-1.0], [1.0]]], bounds, spans, strict=True):
         metrics = adversary.update(batch(rows), batch([[2.0]]), progress_remaining=1.0)
         assert metrics["reward_bound"] == adversary.bound == bound
         assert metrics["reward_span"] == adversary.span == span
     np.testing.assert_allclose(adversary.reward(batch([[-5.0], [-1.0], [1.0]])), paid, rtol=1e-6)
-
-
-def test_the_policys_expectation_is_that_of_its_last_transitions() -> None:
-    expert, first, second = batch([[0.0, 1.0]]), batch([[6.0, 1.0]] * 3), batch([[0.0, 2.0]] * 2)
-    # Of the three rows of the first rollout exp(-2 / 4) is left when the two of the second have come.
-    left = 3 * np.exp(-0.5)
-    for memory, mean in ((4, [6 * left / (left + 2), 1 + 2 / (left + 2)]), (0, [0.0, 2.0])):
-        adversary = FeatureMatching(raw, 2, memory=memory)
-        adversary.update(first, expert, progress_remaining=1.0)
-        metrics = adversary.update(second, expert, progress_remaining=1.0)
-        gap = np.array([0.0, 1.0]) - mean
-        np.testing.assert_allclose(adversary.weights, gap / np.linalg.norm(gap), rtol=1e-5)
-        assert metrics["feature_gap"] == pytest.approx(np.linalg.norm(gap))
-
-
-@pytest.mark.parametrize("memory", [-1, float("inf"), float("nan"), "long", True])
-def test_another_memory_is_refused(memory: Any) -> None:
-    with pytest.raises(ValueError, match="memory must be a finite number of transitions, at least 0, got"):
-        FeatureMatching(raw, 2, memory=memory)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1000.0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sb3_gail.adversaries.linear import MEMORY, LinearAdversary
+from sb3_gail.adversaries.linear import LinearAdversary
 from sb3_gail.features import Features
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ class GameTheoreticApprenticeship(LinearAdversary):
     adversary = GameTheoreticApprenticeship.from_demonstrations(demonstrations)
     ```
 
-    By default the adversary's best response: the one feature, signed, in which the two sides differ most (in the
-    experiments of Ho & Ermon 2016 to the last rollout, `memory=0`). The multiplicative weights of Syed & Schapire
-    remember all rollouts, and need no other memory: with
-    `beta = 1 / (1 + sqrt(2 ln(2F) / T))`, each feature's share is multiplied by `beta ** G`, where
+    By default the adversary's best response to the last rollout, as in the experiments of Ho & Ermon (2016): the one
+    feature, signed, in which the two sides differ most. The multiplicative weights of Syed & Schapire remember all
+    rollouts: with `beta = 1 / (1 + sqrt(2 ln(2F) / T))`, each feature's share is multiplied by `beta ** G`, where
     `G = (E_policy[phi] - E_expert[phi]) / (4 largest) + 1/2` lies in `[0, 1]`, and the shares are normalised. What they
     promise holds of the mixture of all policies on the way; its last one is what an agent has learned.
 
@@ -38,7 +37,6 @@ class GameTheoreticApprenticeship(LinearAdversary):
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
         sign: Of the rewards.
-        memory: Of the best response.
         multiplicative_iterations: `T`, over how many rollouts multiplicative weights are to be played.
         largest_feature: The features' largest absolute value, `largest` above; `from_demonstrations` measures it there.
             Larger differences of means than it allows count as that large.
@@ -56,11 +54,10 @@ class GameTheoreticApprenticeship(LinearAdversary):
         n_features: int,
         *,
         sign: str = "positive",
-        memory: float = MEMORY,
         multiplicative_iterations: int | None = None,
         largest_feature: float = 1.0,
     ) -> None:
-        super().__init__(features, n_features, sign=sign, memory=memory if multiplicative_iterations is None else 0)
+        super().__init__(features, n_features, sign=sign)
         rounds = 1 if multiplicative_iterations is None else multiplicative_iterations
         if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
             raise ValueError(f"multiplicative_iterations must be a positive whole number, got {rounds!r}")

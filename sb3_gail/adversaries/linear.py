@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,17 +21,11 @@ if TYPE_CHECKING:
 
 SIGNS = ("positive", "negative", "both")
 
-MEMORY = 20_000
-"""Transitions: ten rollouts of the default learners."""
-
 
 class LinearAdversary(Adversary):
     """Rewards by `(w . phi(transition) - bound) / span`, with weights `w` that tell expert from policy.
 
-    They are chosen anew after each rollout. The policy is the mixture of those that acted lately. Against the last one
-    alone, of which one rollout shows little, the weights turn around as soon as the sides are close, and the policy
-    follows them in circles; against the mixture it settles (fictitious play, Brown 1951; Abbeel & Ng 2004 match the
-    mean of all policies).
+    They are chosen anew after each rollout, for the policy of that rollout.
 
     Without the bound such a reward has both signs, and what it says about ending an episode is left to chance. It is
     therefore shifted by the least (or largest) `w . phi`, as in the code of Ho & Ermon (2016), and divided by the span
@@ -54,8 +47,6 @@ class LinearAdversary(Adversary):
         features: `phi`: maps transitions `[B]` to `[B, F]`.
         n_features: `F`.
         sign: Of the rewards, see above. Only what the last update has not seen can lie outside.
-        memory: The policy's expectation is that of about so many of the last transitions that updates were given; with
-            0, of those of the last update alone, as in the authors' experiments.
 
     Attributes:
         weights: `w`, `[F]`; 0 before the first update.
@@ -63,21 +54,16 @@ class LinearAdversary(Adversary):
         largest: The largest.
 
     Raises:
-        ValueError: For another sign, or a memory below 0.
+        ValueError: For another sign.
     """
 
-    def __init__(self, features: Features, n_features: int, *, sign: str = "positive", memory: float = MEMORY) -> None:
+    def __init__(self, features: Features, n_features: int, *, sign: str = "positive") -> None:
         if sign not in SIGNS:
             raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
-        if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0 <= memory < math.inf:
-            raise ValueError(f"memory must be a finite number of transitions, at least 0, got {memory!r}")
         self.features = features
         self.sign = sign
-        self.memory = memory
         self.weights = torch.zeros(n_features)
         self.least = self.largest = 0.0
-        self._policy_steps = 0.0
-        self._policy_sum = torch.zeros(n_features, dtype=torch.float64)
         self._expert: tuple[Transitions, Tensor] | None = None
 
     @classmethod
@@ -127,7 +113,7 @@ class LinearAdversary(Adversary):
             is; `reward_bound` and `reward_span`.
         """
         features = self._evaluate(policy)
-        gap = self._expert_mean(expert) - self._policy_mean(features)
+        gap = self._expert_mean(expert) - features.mean(dim=0, dtype=torch.float64)
         self.weights = self._choose_weights(gap).float()
         self._move_bounds(features @ self.weights)
         return {
@@ -143,14 +129,12 @@ class LinearAdversary(Adversary):
             self.features.encoder.check_spaces(observation_space, action_space)
 
     def state_dict(self) -> dict[str, Any]:
-        """Sign, weights, bounds, what is remembered, and the features' own state if they are a torch module."""
+        """Sign, weights, bounds, and the features' own state if they are a torch module."""
         state: dict[str, Any] = {
             "sign": self.sign,
             "weights": self.weights.clone(),
             "least": self.least,
             "largest": self.largest,
-            "policy_steps": self._policy_steps,
-            "policy_sum": self._policy_sum.clone(),
         }
         if isinstance(self.features, nn.Module):
             state["features"] = self.features.state_dict()
@@ -170,7 +154,6 @@ class LinearAdversary(Adversary):
         if got["weights"].shape != self.weights.shape:
             raise ValueError(f"expected weights of {len(self.weights)} features, got {len(got['weights'])}")
         self.weights, self.least, self.largest = state["weights"].clone(), state["least"], state["largest"]
-        self._policy_steps, self._policy_sum = state["policy_steps"], state["policy_sum"].clone()
         if isinstance(self.features, nn.Module):
             self.features.load_state_dict(state["features"])
         self._expert = None
@@ -192,13 +175,6 @@ class LinearAdversary(Adversary):
         if features.shape != expected:
             raise ValueError(f"features must be of shape {list(expected)}, got {list(features.shape)}")
         return features
-
-    def _policy_mean(self, features: Tensor) -> Tensor:
-        """`E_policy[phi]`, with another rollout's features `[B, F]` remembered."""
-        remembered = math.exp(-len(features) / self.memory) if self.memory else 0.0
-        self._policy_steps = remembered * self._policy_steps + len(features)
-        self._policy_sum = remembered * self._policy_sum + features.sum(dim=0, dtype=torch.float64)
-        return self._policy_sum / self._policy_steps
 
     def _expert_mean(self, expert: Transitions) -> Tensor:
         """`E_expert[phi]`, which does not change between iterations."""

@@ -19,7 +19,6 @@ from sb3_gail.adversaries import (
     GameTheoreticApprenticeship,
     LinearAdversary,
 )
-from sb3_gail.adversaries.linear import MEMORY
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.encoder import TransitionEncoder
 
@@ -31,8 +30,8 @@ _NETWORKS: dict[str, tuple[type[Discriminator], type[DiscriminatorConfig]]] = {
 }
 _LINEAR: dict[str, type[LinearAdversary]] = {"fem": FeatureMatching, "gtal": GameTheoreticApprenticeship}
 _LINEAR_SETTINGS: dict[str, dict[str, Any]] = {
-    "fem": {"memory": MEMORY},
-    "gtal": {"memory": MEMORY, "multiplicative_iterations": None},
+    "fem": {},
+    "gtal": {"multiplicative_iterations": None},
 }
 """Their defaults but for the sign, which depends on the demonstrations."""
 

@@ -84,7 +84,7 @@ class TrainSettings(RunSettings):
         adversary: What tells policy from expert: `gail`'s discriminator, `airl`'s, or the linear costs of `fem` and
             `gtal`.
         discriminator: The adversary's settings that differ from ours, such as `gradient_penalty 10`. Ours are the
-            defaults of `DiscriminatorConfig` or `AIRLConfig`; `fem` and `gtal` have a `sign` and a `memory`, `gtal` has
+            defaults of `DiscriminatorConfig` or `AIRLConfig`; `fem` and `gtal` have a `sign`, `gtal` has
             `multiplicative_iterations`, too. What follows from the demonstrations: `gail` has the reward `log_d`
             without absorbing states where the expert ends most episodes, and sooner than random actions do, as one who
             reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where random actions end episodes at
