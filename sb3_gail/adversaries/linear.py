@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 SIGNS = ("positive", "negative", "both")
 
+SIZE = 0.1
+"""Of the largest reward: values are at most 10 with a discount of 0.99, which a critic learns in a few rollouts."""
+
 
 class LinearAdversary(Adversary):
-    """Rewards by `(w . phi(transition) - bound) / span`, with weights `w` that tell expert from policy.
+    """Rewards by `0.1 * (w . phi(transition) - bound) / span`, with weights `w` that tell expert from policy.
 
     They are chosen anew after each rollout, for the policy of that rollout.
 
@@ -33,15 +36,15 @@ class LinearAdversary(Adversary):
 
     | sign | the bound | rewards | an episode that may end early |
     | --- | --- | --- | --- |
-    | `positive` | the least | 0 to 1 | every step pays: prolongs episodes (locomotion, CartPole) |
-    | `negative` | the largest | -1 to 0 | every step costs: ends episodes at once (MountainCar, Acrobot) |
-    | `both` | 0 | -1 to 1 | no shift: for episodes of one length |
+    | `positive` | the least | 0 to 0.1 | every step pays: prolongs episodes (locomotion, CartPole) |
+    | `negative` | the largest | -0.1 to 0 | every step costs: ends episodes at once (MountainCar, Acrobot) |
+    | `both` | 0 | -0.1 to 0.1 | no shift: for episodes of one length |
 
     Where steps pay, least and largest are the last update's: those of the first, random actions would pay for
     surviving alone whatever the policy does later. Where they do not, they are those of all updates so far, and of 0,
     so that time stays dear. Undivided, a reward has the size of the features, and one in which the expert hardly varies
     is large when it is standardised: ten a step, a thousand in all, is more than a critic learns in the time that there
-    is.
+    is, and with fifty in all its hidden units still saturate in the end.
 
     Args:
         features: `phi`: maps transitions `[B]` to `[B, F]`.
@@ -101,7 +104,7 @@ class LinearAdversary(Adversary):
     def reward(self, transitions: Transitions) -> Tensor:
         """The learned reward `[B]` float32."""
         unshifted = self._evaluate(transitions) @ self.weights
-        return (unshifted - self.bound) / (self.span or 1.0)
+        return SIZE * (unshifted - self.bound) / (self.span or 1.0)
 
     def update(
         self, policy: Transitions, expert: Transitions, *, progress_remaining: float
