@@ -67,6 +67,12 @@ def cloning_loss(policy: BasePolicy, observations: Any, actions: Tensor) -> Tens
     return loss
 
 
+def squared_errors(policy: BasePolicy, observations: Any, actions: Tensor) -> Tensor:
+    """How far a stochastic policy's most likely actions are from those of a `policy_batch`, squared: `[B, A]`."""
+    most_likely: Tensor = _distribution(policy, observations).mode()
+    return (most_likely - actions).square()
+
+
 def policy_batch(model: BaseAlgorithm, observations: Observations, actions: RowsLike) -> tuple[Any, Tensor]:
     """What the policy's networks take of raw observations `[B, *obs]` and executed actions `[B, *act]`."""
     policy, env = model.policy, model.get_env()

@@ -68,43 +68,67 @@ def test_a_linear_gaussian_policy_becomes_least_squares(algorithm: Any) -> None:
     np.testing.assert_allclose(model.policy.log_std.detach(), np.log(residual.std(axis=0)).clip(min=0.0), atol=0.02)
 
 
+HELD_OUT = np.random.default_rng(5).permutation(400)[:100]
+"""Of 400 transitions, a quarter with the seed 5."""
+
+
 @pytest.mark.parametrize("backend", ["torch", "imitation"])
 def test_losses_are_mean_negative_log_likelihoods(backend: str) -> None:
     if backend == "imitation":
         pytest.importorskip("imitation")
-    model, demonstrations = linear_model(), linear_demonstrations()
-    result = pretrain_bc(
-        model, demonstrations, epochs=3, validation_fraction=0.25, log_std=None, backend=backend, seed=5
-    )
+    model, demonstrations = linear_model(), linear_demonstrations(deviation=3.0)
+    result = pretrain_bc(model, demonstrations, epochs=1, learning_rate=1e-12, validation_fraction=0, backend=backend)
     assert isinstance(result, BCResult)
-    assert len(result.training_losses) == len(result.validation_losses) == 3
-    held_out = np.random.default_rng(5).permutation(400)[:100]
-    rows = demonstrations.transitions()[held_out]
-    assert result.validation_losses[result.best_epoch] == pytest.approx(-log_prob(model, rows).mean(), rel=1e-4)
+    losses = -log_prob(model, demonstrations.transitions())
+    assert list(result.training_losses) == [pytest.approx(losses.mean(), rel=1e-4)]
+    assert result.validation_losses == ()
 
 
 @pytest.mark.parametrize("backend", ["torch", "imitation"])
-def test_early_stopping_keeps_the_best_weights(backend: str) -> None:
+def test_held_out_rows_are_judged_with_the_deviation_that_fits_them_best(backend: str) -> None:
     if backend == "imitation":
         pytest.importorskip("imitation")
-    model = TRPO("MlpPolicy", linear_env(), device="cpu", seed=0)
+    model, demonstrations = linear_model(), linear_demonstrations(deviation=3.0)
+    settings: dict[str, Any] = {"learning_rate": 1e-12, "validation_fraction": 0.25, "backend": backend, "seed": 5}
+    result = pretrain_bc(model, demonstrations, epochs=3, **settings)
+    rows = demonstrations.transitions()[HELD_OUT]
+    mean, _ = model.predict(np.asarray(rows.observations), deterministic=True)
+    deviation = np.sqrt(((np.asarray(rows.actions) - mean) ** 2).mean(axis=0))
+    np.testing.assert_allclose(model.policy.log_std.detach(), np.log(deviation), rtol=1e-4)
+    assert result.validation_losses == pytest.approx([-log_prob(model, rows).mean()] * 3, rel=1e-4)
+
+
+def test_held_out_rows_are_judged_by_their_likelihood_where_no_deviation_can_be_fitted() -> None:
+    model = SAC("MlpPolicy", linear_env(), device="cpu", seed=0)
+    demonstrations = linear_demonstrations()
+    settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, "validation_fraction": 0.25, "seed": 5}
+    result = pretrain_bc(model, demonstrations, **settings)
+    rows = demonstrations.transitions()[HELD_OUT]
+    assert list(result.validation_losses) == [pytest.approx(-log_prob(model, rows).mean(), rel=1e-4)]
+
+
+@pytest.mark.parametrize("backend", ["torch", "imitation"])
+def test_early_stopping_says_how_many_passes_through_everything(backend: str) -> None:
+    if backend == "imitation":
+        pytest.importorskip("imitation")
     demonstrations = linear_demonstrations(deviation=3.0, n=30)  # few and noisy: it overfits at once
-    result = pretrain_bc(
-        model,
-        demonstrations,
-        epochs=500,
-        patience=5,
-        learning_rate=0.02,
-        l2=0.0,
-        validation_fraction=0.5,
-        backend=backend,
-    )
+    settings: dict[str, Any] = {"batch_size": 30, "learning_rate": 0.02, "l2": 0.0, "log_std": 0.0, "backend": backend}
+    stopped, plain = (TRPO("MlpPolicy", linear_env(), device="cpu", seed=0) for _ in range(2))
+    result = pretrain_bc(stopped, demonstrations, epochs=500, patience=5, validation_fraction=0.5, **settings)
     losses = result.validation_losses
-    assert len(losses) == result.best_epoch + 6 < 500
+    assert len(losses) == len(result.training_losses) == result.best_epoch + 6 < 500
     assert losses[result.best_epoch] == min(losses) < losses[-1]
-    held_out = np.random.default_rng(0).permutation(30)[:15]
-    mean_loss = -log_prob(model, demonstrations.transitions()[held_out]).mean()
-    assert mean_loss == pytest.approx(min(losses), rel=1e-4)
+    pretrain_bc(plain, demonstrations, epochs=result.best_epoch + 1, validation_fraction=0, **settings)
+    for name, value in plain.policy.state_dict().items():
+        torch.testing.assert_close(stopped.policy.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_patience_is_counted_in_adam_steps() -> None:
+    demonstrations = linear_demonstrations(deviation=3.0, n=30)
+    settings: dict[str, Any] = {"learning_rate": 0.02, "l2": 0.0, "validation_fraction": 0.5, "batch_size": 4}
+    model = TRPO("MlpPolicy", linear_env(), device="cpu", seed=0)
+    result = pretrain_bc(model, demonstrations, epochs=500, patience=9, **settings)  # an epoch has 4 steps
+    assert len(result.validation_losses) == result.best_epoch + 4 < 500
 
 
 @pytest.mark.parametrize("backend", ["torch", "imitation"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from sb3_gail.adapters.imitation import imitation_bc_epoch
 from sb3_gail.demonstrations import Demonstrations
 from sb3_gail.encoder import is_constant
-from sb3_gail.likelihood import actor_parameters, cloning_loss, policy_batch, training_mode
+from sb3_gail.likelihood import actor_parameters, cloning_loss, policy_batch, squared_errors, training_mode
 from sb3_gail.raw_observations import policy_observations, raw_vec_env
 from sb3_gail.transitions import Observations, Transitions
 
@@ -39,9 +40,12 @@ class BCResult:
     """What behavioural cloning came to.
 
     Attributes:
-        training_losses: Mean negative log-likelihood (squared error for deterministic actors) in each epoch.
-        validation_losses: The same after each epoch on the held-out rows; empty where none were held out.
-        best_epoch: The epoch whose weights the policy has now, an index into the losses.
+        training_losses: Mean negative log-likelihood (squared error for deterministic actors) in each epoch, until
+            training stopped early.
+        validation_losses: The same after each epoch on the held-out rows, where the deviation is a parameter of its own
+            with the one that fits them best; empty where none were held out.
+        best_epoch: The epoch with the least of these (without them the last), an index into the losses. The policy has
+            made so many passes and one through all transitions.
     """
 
     training_losses: tuple[float, ...]
@@ -58,7 +62,7 @@ def pretrain_bc(
     learning_rate: float = 1e-3,
     l2: float = 1e-3,
     validation_fraction: float = 0.1,
-    patience: int = 20,
+    patience: int = 200,
     log_std: float | None = None,
     backend: str = "torch",
     progress_bar: bool = False,
@@ -82,6 +86,12 @@ def pretrain_bc(
     were they to move, the cloned policy would see other observations than it was trained on. Frozen statistics
     (`training=False`) stay.
 
+    Held-out rows say how many passes are enough; then training starts again from the same weights and makes as many on
+    all transitions, for there are seldom enough of them (Goodfellow, Bengio & Courville 2016, algorithm 7.2). Where the
+    deviation is a parameter of its own (A2C, PPO, TRPO with `Box` actions), it follows at Adam's pace: with few batches
+    the likelihood rises as it shrinks, long after the actions have become worse. There the held-out rows are judged
+    with the deviation that fits them best, which the policy keeps.
+
     The critic still knows nothing, and neither does a new adversary: `callbacks.CriticWarmupCallback` lets both catch
     up before the policy moves.
 
@@ -93,12 +103,12 @@ def pretrain_bc(
         learning_rate: Adam's.
         l2: Weight of half the sum of the actor's squared parameters in the loss; its `log_std` is exempt.
         validation_fraction: Share of the transitions that are held out, at random. Neighbours in an episode are alike:
-            of demonstrations that are not subsampled the loss on them is optimistic. 0 holds none out.
-        patience: Epochs without a better held-out loss before training stops; the best epoch's weights are kept.
-            Without held-out rows all epochs are run and the last weights kept.
-        log_std: Where the deviation is a parameter of its own (A2C, PPO, TRPO with `Box` actions), its logarithm is set
-            to this afterwards. By default it is the fitted one, but at least a tenth of half the action's range: a
-            policy cloned to near-determinism explores no more.
+            of demonstrations that are not subsampled the loss on them is optimistic. 0 holds none out: then all epochs
+            are run.
+        patience: Adam steps without a better held-out loss, which is taken after each epoch, before training stops.
+        log_std: Where the deviation is a parameter of its own, its logarithm is set to this afterwards. By default it
+            is the fitted one, but at least a tenth of half the action's range: a policy cloned to near-determinism
+            explores no more.
         backend: `"torch"`, or `"imitation"`: its own `bc.BC` takes the steps (on-policy learners only).
         progress_bar: Whether to show one.
         seed: Of the held-out rows and the batches; by default the model's.
@@ -139,14 +149,31 @@ def pretrain_bc(
     transitions = demonstrations.transitions()
     generator = np.random.default_rng(model.seed if seed is None else seed)
     training, held_out = _split(len(transitions), validation_fraction, generator)
-    batches = _Batches(model, transitions, training, min(batch_size, len(training)), generator)
-    train_epoch = _BACKENDS[backend](batches, actor, learning_rate, l2)
+    everything = _Batches(model, transitions, np.arange(len(transitions)), batch_size, generator)
 
+    def epochs_on(batches: _Batches) -> Epoch:
+        return _BACKENDS[backend](batches, actor, learning_rate, l2)
+
+    batches = replace(everything, rows=training)
+    train_epoch = epochs_on(batches)
     _take_statistics(model, transitions.observations)
-    result = _fit(batches, held_out, train_epoch, epochs, patience, progress_bar)
+    fitted: Tensor | None = None
+    if len(held_out) == 0:
+        result = BCResult(_train(train_epoch, epochs, progress_bar), (), epochs - 1)
+    else:
+        start = copy.deepcopy(model.policy.state_dict())
+        result, fitted = _stop_early(
+            train_epoch,
+            replace(everything, rows=held_out),
+            epochs=epochs,
+            patience=math.ceil(patience / batches.steps),
+            progress_bar=progress_bar,
+        )
+        model.policy.load_state_dict(start)
+        _train(epochs_on(everything), result.best_epoch + 1, progress_bar)
 
     if deviation is not None:
-        _reset_log_std(deviation, log_std, model.action_space)
+        _reset_log_std(deviation, log_std, fitted, model.action_space)
     policy: Any = model.policy
     if hasattr(policy, "actor_target"):
         policy.actor_target.load_state_dict(policy.actor.state_dict())
@@ -164,54 +191,73 @@ class _Batches:
     generator: np.random.Generator
     drop_last: bool = False
 
+    @property
+    def size(self) -> int:
+        return min(self.batch_size, len(self.rows))
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(len(self.rows) / self.size)
+
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         shuffled = self.generator.permutation(self.rows)
-        stop = len(shuffled) - len(shuffled) % self.batch_size if self.drop_last else len(shuffled)
-        for start in range(0, stop, self.batch_size):
-            yield self.at(shuffled[start : start + self.batch_size])
+        stop = len(shuffled) - len(shuffled) % self.size if self.drop_last else len(shuffled)
+        for start in range(0, stop, self.size):
+            yield self.at(shuffled[start : start + self.size])
 
     def at(self, index: Index) -> tuple[Any, Tensor]:
         """The policy's observations and actions `[b, ...]` at an index `[b]` into all transitions."""
         rows = self.transitions[index]
         return policy_batch(self.model, rows.observations, rows.actions)
 
-    def loss(self, rows: Index) -> float:
-        """The mean loss on some rows, without training."""
-        total = 0.0
+    def judge(self, measure: Callable[..., Tensor]) -> Tensor:
+        """What a measure of observations and actions, `[b, ...]`, is on average over the rows, without training."""
+        total = torch.zeros(())
         with torch.no_grad(), training_mode(self.model.policy, False):
-            for start in range(0, len(rows), _ROWS_AT_ONCE):
-                batch = self.at(rows[start : start + _ROWS_AT_ONCE])
-                total += cloning_loss(self.model.policy, *batch).sum().item()
-        return total / len(rows)
+            for start in range(0, len(self.rows), _ROWS_AT_ONCE):
+                batch = self.at(self.rows[start : start + _ROWS_AT_ONCE])
+                total = total + measure(self.model.policy, *batch).sum(dim=0).cpu()
+        return total / len(self.rows)
 
 
 Epoch = Callable[[], float]
 """Takes one pass through the training rows and returns its mean loss."""
 
 
-def _fit(
-    batches: _Batches, held_out: Index, train_epoch: Epoch, epochs: int, patience: int, progress_bar: bool
-) -> BCResult:
-    policy = batches.model.policy
+def _train(train_epoch: Epoch, epochs: int, progress_bar: bool) -> tuple[float, ...]:
+    passes = tqdm(range(epochs), "behavioural cloning", unit="epoch", disable=not progress_bar)
+    return tuple(train_epoch() for _ in passes)
+
+
+def _stop_early(
+    train_epoch: Epoch, held_out: _Batches, *, epochs: int, patience: int, progress_bar: bool
+) -> tuple[BCResult, Tensor | None]:
+    """Trains until held-out rows have not been cloned better for a while; with the deviation that fitted them best."""
     training_losses: list[float] = []
     validation_losses: list[float] = []
-    best_epoch, best_weights = 0, None
-    with tqdm(total=epochs, desc="behavioural cloning", unit="epoch", disable=not progress_bar) as progress:
+    best_epoch, best_deviation = 0, None
+    with tqdm(total=epochs, desc="when to stop cloning", unit="epoch", disable=not progress_bar) as progress:
         for epoch in range(epochs):
             training_losses.append(train_epoch())
+            loss, deviation = _held_out_loss(held_out)
+            validation_losses.append(loss)
             progress.update()
-            if len(held_out) == 0:
-                best_epoch = epoch
-                continue
-            validation_losses.append(batches.loss(held_out))
-            progress.set_postfix(training=training_losses[-1], held_out=validation_losses[-1], refresh=False)
-            if validation_losses[-1] <= min(validation_losses):
-                best_epoch, best_weights = epoch, copy.deepcopy(policy.state_dict())
+            progress.set_postfix(training=training_losses[-1], held_out=loss, refresh=False)
+            if loss <= min(validation_losses):
+                best_epoch, best_deviation = epoch, deviation
             elif epoch - best_epoch >= patience:
                 break
-    if best_weights is not None:
-        policy.load_state_dict(best_weights)
-    return BCResult(tuple(training_losses), tuple(validation_losses), best_epoch)
+    return BCResult(tuple(training_losses), tuple(validation_losses), best_epoch), best_deviation
+
+
+def _held_out_loss(held_out: _Batches) -> tuple[float, Tensor | None]:
+    """The mean loss, for a Gaussian policy with the logarithms of the deviations `[A]` that make it least."""
+    deviation = _log_std(held_out.model.policy)
+    if deviation is None or not _is_diagonal(deviation):
+        return held_out.judge(cloning_loss).item(), None
+    variance = held_out.judge(squared_errors).clamp(min=torch.finfo(torch.float32).tiny)
+    log_std = variance.log() / 2
+    return (log_std + (1 + math.log(2 * math.pi)) / 2).sum().item(), log_std
 
 
 def _torch_epochs(batches: _Batches, actor: list[nn.Parameter], learning_rate: float, l2: float) -> Epoch:
@@ -240,7 +286,7 @@ def _torch_epochs(batches: _Batches, actor: list[nn.Parameter], learning_rate: f
 def _imitation_epochs(batches: _Batches, actor: list[nn.Parameter], learning_rate: float, l2: float) -> Epoch:
     policy = batches.model.policy
     train = imitation_bc_epoch(
-        policy, replace(batches, drop_last=True), batch_size=batches.batch_size, learning_rate=learning_rate, l2=l2
+        policy, replace(batches, drop_last=True), batch_size=batches.size, learning_rate=learning_rate, l2=l2
     )
     trained = set(map(id, actor))
     others = [parameter for parameter in policy.parameters() if id(parameter) not in trained]
@@ -251,7 +297,7 @@ def _imitation_epochs(batches: _Batches, actor: list[nn.Parameter], learning_rat
         with torch.no_grad():
             for parameter, value in zip(others, before, strict=True):
                 parameter.copy_(value)  # its L2 reaches the critic, too
-        return batches.loss(batches.rows)
+        return batches.judge(cloning_loss).item()
 
     return train_epoch
 
@@ -292,11 +338,21 @@ def _log_std(policy: BasePolicy) -> nn.Parameter | None:
     return log_std if isinstance(log_std, nn.Parameter) else None
 
 
-def _reset_log_std(log_std: nn.Parameter, value: float | None, action_space: spaces.Space[Any]) -> None:
+def _is_diagonal(log_std: nn.Parameter) -> bool:
+    """Whether it has one number for each action, and is not state-dependent exploration's matrix."""
+    return log_std.dim() == 1
+
+
+def _reset_log_std(
+    log_std: nn.Parameter, value: float | None, fitted: Tensor | None, action_space: spaces.Space[Any]
+) -> None:
     with torch.no_grad():
         if value is not None:
             log_std.fill_(value)
-        elif log_std.dim() == 1 and isinstance(action_space, spaces.Box):  # not state-dependent exploration's matrix
+            return
+        if fitted is not None:
+            log_std.copy_(fitted)
+        if _is_diagonal(log_std) and isinstance(action_space, spaces.Box):
             half_range = torch.as_tensor(action_space.high - action_space.low).reshape(-1) / 2
             log_std.clamp_(min=(SMALLEST_DEVIATION_SHARE * half_range).log().to(log_std))
 
