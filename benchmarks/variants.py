@@ -35,6 +35,7 @@ VARIANTS = {
     "penalty-0.3": _discriminator("gradient penalty of weight 0.3", gradient_penalty=0.3),
     "no-penalty": _discriminator("no gradient penalty", gradient_penalty=0.0),
     "spectral-norm": _discriminator("spectral norm instead of the penalty", gradient_penalty=0.0, spectral_norm=True),
+    "gail-reward": _discriminator("reward `gail`", reward="gail"),
     "airl-reward": _discriminator("reward `airl`", reward="airl"),
     "log_d-reward": _discriminator("reward `log_d`", reward="log_d"),
     "no-absorbing": _discriminator("no absorbing states", absorbing_states=False),
@@ -48,6 +49,7 @@ VARIANTS = {
     "wide-noise": _learner("first actions with SB3's deviation of 1", policy_kwargs={"log_std_init": 0.0}),
     "narrow-noise": _learner("first actions with a deviation of 0.37", policy_kwargs={"log_std_init": -1.0}),
     "replay": Variant("three past rollouts replayed", {"replay_rollouts": 3}),
+    "no-entropy": Variant("the policy's entropy not rewarded", {"causal_entropy": 0.0}),
     "cloned": Variant("behavioural cloning first (`--pretrain`)", {"pretrain": True}),
 }
 """By the name that their folders have."""
