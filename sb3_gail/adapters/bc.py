@@ -62,7 +62,7 @@ def pretrain_bc(
     learning_rate: float = 1e-3,
     l2: float = 1e-3,
     validation_fraction: float = 0.1,
-    patience: int = 200,
+    patience: int = 1000,
     log_std: float | None = None,
     backend: str = "torch",
     progress_bar: bool = False,
