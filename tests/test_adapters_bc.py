@@ -123,12 +123,12 @@ def test_early_stopping_says_how_many_passes_through_everything(backend: str) ->
         torch.testing.assert_close(stopped.policy.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
-def test_patience_is_counted_in_adam_steps() -> None:
-    demonstrations = linear_demonstrations(deviation=3.0, n=30)
-    settings: dict[str, Any] = {"learning_rate": 0.02, "l2": 0.0, "validation_fraction": 0.5, "batch_size": 4}
-    model = TRPO("MlpPolicy", linear_env(), device="cpu", seed=0)
-    result = pretrain_bc(model, demonstrations, epochs=500, patience=9, **settings)  # an epoch has 4 steps
-    assert len(result.validation_losses) == result.best_epoch + 4 < 500
+@pytest.mark.parametrize(("batch_size", "patience"), [(75, 250), (5, 20)])  # 4 and 60 steps in an epoch
+def test_patience_is_twenty_epochs_and_a_thousand_steps(batch_size: int, patience: int) -> None:
+    demonstrations = linear_demonstrations(deviation=3.0)
+    settings: dict[str, Any] = {"learning_rate": 0.02, "l2": 0.0, "validation_fraction": 0.25, "batch_size": batch_size}
+    result = pretrain_bc(linear_model(), demonstrations, epochs=1000, **settings)
+    assert len(result.validation_losses) == result.best_epoch + 1 + patience < 1000
 
 
 @pytest.mark.parametrize("backend", ["torch", "imitation"])

@@ -62,7 +62,7 @@ def pretrain_bc(
     learning_rate: float = 1e-3,
     l2: float = 1e-3,
     validation_fraction: float = 0.1,
-    patience: int = 1000,
+    patience: int | None = None,
     log_std: float | None = None,
     backend: str = "torch",
     progress_bar: bool = False,
@@ -105,7 +105,8 @@ def pretrain_bc(
         validation_fraction: Share of the transitions that are held out, at random. Neighbours in an episode are alike:
             of demonstrations that are not subsampled the loss on them is optimistic. 0 holds none out: then all epochs
             are run.
-        patience: Adam steps without a better held-out loss, which is taken after each epoch, before training stops.
+        patience: Epochs without a better held-out loss before training stops; by default 20, or as many as have 1000
+            Adam steps where that is more.
         log_std: Where the deviation is a parameter of its own, its logarithm is set to this afterwards. By default it
             is the fitted one, but at least a tenth of half the action's range: a policy cloned to near-determinism
             explores no more.
@@ -134,7 +135,7 @@ def pretrain_bc(
         learning_rate=learning_rate,
         l2=l2,
         validation_fraction=validation_fraction,
-        patience=patience,
+        patience=1 if patience is None else patience,
     )
     if backend not in _BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
@@ -166,7 +167,7 @@ def pretrain_bc(
             train_epoch,
             replace(everything, rows=held_out),
             epochs=epochs,
-            patience=math.ceil(patience / batches.steps),
+            patience=_patience(batches) if patience is None else patience,
             progress_bar=progress_bar,
         )
         model.policy.load_state_dict(start)
@@ -227,6 +228,11 @@ Epoch = Callable[[], float]
 def _train(train_epoch: Epoch, epochs: int, progress_bar: bool) -> tuple[float, ...]:
     passes = tqdm(range(epochs), "behavioural cloning", unit="epoch", disable=not progress_bar)
     return tuple(train_epoch() for _ in passes)
+
+
+def _patience(batches: _Batches) -> int:
+    """Few transitions make few steps in an epoch: it would end before they have been learned."""
+    return max(20, math.ceil(1000 / batches.steps))
 
 
 def _stop_early(
