@@ -98,13 +98,19 @@ def test_held_out_rows_are_judged_with_the_deviation_that_fits_them_best(backend
     assert result.validation_losses == pytest.approx([-log_prob(model, rows).mean()] * 3, rel=1e-4)
 
 
-def test_held_out_rows_are_judged_by_their_likelihood_where_no_deviation_can_be_fitted() -> None:
-    model = SAC("MlpPolicy", linear_env(), device="cpu", seed=0)
+@pytest.mark.parametrize(("algorithm", "arguments"), [(SAC, {}), (A2C, {"use_sde": True})])
+def test_held_out_rows_are_judged_by_their_likelihood_where_the_deviation_depends_on_them(
+    algorithm: Any, arguments: dict[str, Any]
+) -> None:
+    model = algorithm("MlpPolicy", linear_env(), device="cpu", seed=0, **arguments)
+    before = weights(model)
     demonstrations = linear_demonstrations()
     settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, "validation_fraction": 0.25, "seed": 5}
     result = pretrain_bc(model, demonstrations, **settings)
     rows = demonstrations.transitions()[HELD_OUT]
     assert list(result.validation_losses) == [pytest.approx(-log_prob(model, rows).mean(), rel=1e-4)]
+    for name, value in model.policy.state_dict().items():
+        torch.testing.assert_close(value, before[name])
 
 
 @pytest.mark.parametrize("backend", ["torch", "imitation"])
