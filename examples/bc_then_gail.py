@@ -57,7 +57,7 @@ def main(
     # VecNormalize takes its statistics from the demonstrations here, and holds them.
     result = pretrain_bc(model, demonstrations, epochs=epochs, progress_bar=progress_bar)
     scores = {"cloned": current_score()}
-    print(f"Cloned in {len(result.training_losses)} epochs: score {scores['cloned']:.3f}")
+    print(f"Cloned in {result.best_epoch + 1} epochs: score {scores['cloned']:.3f}")
 
     callbacks = [
         GAILCallback(discriminator, demonstrations),

@@ -129,6 +129,30 @@ def test_early_stopping_says_how_many_passes_through_everything(backend: str) ->
         torch.testing.assert_close(stopped.policy.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_the_deviation_is_the_one_of_the_best_epoch() -> None:
+    model, demonstrations = linear_model(), linear_demonstrations(deviation=3.0, n=30)
+    settings: dict[str, Any] = {"learning_rate": 0.05, "l2": 0.0, "validation_fraction": 0.5, "batch_size": 5}
+    losses = pretrain_bc(model, demonstrations, epochs=200, patience=20, **settings).validation_losses
+    assert min(losses) < losses[-1]
+    log_std = model.policy.log_std.detach()
+    assert (log_std > 0.0).all()  # so no floor decides
+    assert float(log_std.sum()) + 1 + np.log(2 * np.pi) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_rows_that_are_met_by_chance_do_not_count_for_everything() -> None:
+    observations = np.zeros((31, 3), np.float32)
+    demonstrations = Demonstrations.from_arrays(
+        observations, np.zeros((30, 2), np.float32), lengths=[30], action_space=WIDE
+    )
+    model = linear_model()
+    result = pretrain_bc(
+        model, demonstrations, epochs=5, learning_rate=1e-12, seed=0
+    )  # its bias is 0, so it errs nowhere
+    assert result.validation_losses == pytest.approx(
+        [np.log(2 * np.pi)] * 5
+    )  # deviations of 1, a tenth of half the range
+
+
 @pytest.mark.parametrize(("batch_size", "patience"), [(75, 250), (5, 20)])  # 4 and 60 steps in an epoch
 def test_patience_is_twenty_epochs_and_a_thousand_steps(batch_size: int, patience: int) -> None:
     demonstrations = linear_demonstrations(deviation=3.0)
@@ -161,14 +185,16 @@ def test_l2_shrinks_the_weights_and_leaves_the_deviation() -> None:
     np.testing.assert_allclose(shrunk.policy.log_std.detach(), np.log(spread), atol=0.05)
 
 
-def test_the_fitted_deviation_is_kept_above_a_share_of_the_range() -> None:
+@pytest.mark.parametrize("validation_fraction", [0.0, 0.1])
+def test_the_fitted_deviation_is_kept_above_a_share_of_the_range(validation_fraction: float) -> None:
     space = spaces.Box(np.array([-10.0, -4.0], np.float32), np.array([10.0, 4.0], np.float32))
     observations = np.zeros((401, 3), np.float32)
     demonstrations = Demonstrations.from_arrays(
         observations, np.zeros((400, 2), np.float32), lengths=[400], action_space=space
     )
     model = linear_model(venv=linear_env(space))
-    pretrain_bc(model, demonstrations, epochs=100, learning_rate=0.03, l2=0.0, validation_fraction=0)
+    settings: dict[str, Any] = {"epochs": 100, "learning_rate": 0.03, "l2": 0.0}
+    pretrain_bc(model, demonstrations, validation_fraction=validation_fraction, **settings)
     np.testing.assert_allclose(model.policy.log_std.detach().exp(), [1.0, 0.4], rtol=1e-5)
 
 

@@ -40,12 +40,12 @@ class BCResult:
     """What behavioural cloning came to.
 
     Attributes:
-        training_losses: Mean negative log-likelihood (squared error for deterministic actors) in each epoch, until
-            training stopped early.
-        validation_losses: The same after each epoch on the held-out rows, where the deviation is a parameter of its own
-            with the one that fits them best; empty where none were held out.
-        best_epoch: The epoch with the least of these (without them the last), an index into the losses. The policy has
-            made so many passes and one through all transitions.
+        training_losses: Mean negative log-likelihood (squared error for deterministic actors) in each epoch. Where rows
+            are held out, on the others, until training stopped early; those of the second training are not kept.
+        validation_losses: The same after each epoch on the held-out rows, where each action has a deviation of its own
+            with those that fit them best; empty where none were held out.
+        best_epoch: The epoch with the least of these (without them the last), an index into the losses. The policy was
+            trained for `best_epoch + 1` passes through all transitions.
     """
 
     training_losses: tuple[float, ...]
@@ -87,10 +87,10 @@ def pretrain_bc(
     (`training=False`) stay.
 
     Held-out rows say how many passes are enough; then training starts again from the same weights and makes as many on
-    all transitions, for there are seldom enough of them (Goodfellow, Bengio & Courville 2016, algorithm 7.2). Where the
-    deviation is a parameter of its own (A2C, PPO, TRPO with `Box` actions), it follows at Adam's pace: with few batches
-    the likelihood rises as it shrinks, long after the actions have become worse. There the held-out rows are judged
-    with the deviation that fits them best, which the policy keeps.
+    all transitions, for there are seldom enough of them (Goodfellow, Bengio & Courville 2016, algorithm 7.2). Where
+    each action has a deviation of its own (A2C, PPO, TRPO with `Box` actions), it follows at Adam's pace: with few
+    batches the likelihood rises as it shrinks, long after the actions have become worse. There the held-out rows are
+    judged with the deviations that fit them best, which the policy keeps.
 
     The critic still knows nothing, and neither does a new adversary: `callbacks.CriticWarmupCallback` lets both catch
     up before the policy moves.
@@ -98,17 +98,17 @@ def pretrain_bc(
     Args:
         model: An SB3 or contrib model, with its environment.
         demonstrations: The expert's.
-        epochs: Passes through the demonstrations at most.
+        epochs: Passes through the demonstrations at most, in either training.
         batch_size: Transitions of one Adam step.
         learning_rate: Adam's.
         l2: Weight of half the sum of the actor's squared parameters in the loss; its `log_std` is exempt.
         validation_fraction: Share of the transitions that are held out, at random. Neighbours in an episode are alike:
-            of demonstrations that are not subsampled the loss on them is optimistic. 0 holds none out: then all epochs
-            are run.
+            of demonstrations that are not subsampled the loss on them is optimistic. A handful of rows tells little: of
+            fewer than about fifty transitions better hold none out. 0 does, and then all epochs are run.
         patience: Epochs without a better held-out loss before training stops; by default 20, or as many as have 1000
             Adam steps where that is more.
-        log_std: Where the deviation is a parameter of its own, its logarithm is set to this afterwards. By default it
-            is the fitted one, but at least a tenth of half the action's range: a policy cloned to near-determinism
+        log_std: Where the deviation is a parameter of the policy, its logarithm is set to this afterwards. By default
+            it is the fitted one, but at least a tenth of half the action's range: a policy cloned to near-determinism
             explores no more.
         backend: `"torch"`, or `"imitation"`: its own `bc.BC` takes the steps (on-policy learners only).
         progress_bar: Whether to show one.
@@ -155,8 +155,8 @@ def pretrain_bc(
     def epochs_on(batches: _Batches) -> Epoch:
         return _BACKENDS[backend](batches, actor, learning_rate, l2)
 
-    batches = replace(everything, rows=training)
-    train_epoch = epochs_on(batches)
+    subset = replace(everything, rows=training)
+    train_epoch = epochs_on(subset)
     _take_statistics(model, transitions.observations)
     fitted: Tensor | None = None
     if len(held_out) == 0:
@@ -167,14 +167,14 @@ def pretrain_bc(
             train_epoch,
             replace(everything, rows=held_out),
             epochs=epochs,
-            patience=_patience(batches) if patience is None else patience,
+            patience=_patience(subset) if patience is None else patience,
             progress_bar=progress_bar,
         )
         model.policy.load_state_dict(start)
         _train(epochs_on(everything), result.best_epoch + 1, progress_bar)
 
     if deviation is not None:
-        _reset_log_std(deviation, log_std, fitted, model.action_space)
+        _reset_log_std(model.policy, deviation, log_std, fitted)
     policy: Any = model.policy
     if hasattr(policy, "actor_target"):
         policy.actor_target.load_state_dict(policy.actor.state_dict())
@@ -197,8 +197,9 @@ class _Batches:
         return min(self.batch_size, len(self.rows))
 
     @property
-    def steps(self) -> int:
-        return math.ceil(len(self.rows) / self.size)
+    def whole(self) -> int:
+        """How many batches of that size there are at least, with the last one dropped or not."""
+        return len(self.rows) // self.size
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         shuffled = self.generator.permutation(self.rows)
@@ -231,8 +232,8 @@ def _train(train_epoch: Epoch, epochs: int, progress_bar: bool) -> tuple[float, 
 
 
 def _patience(batches: _Batches) -> int:
-    """Few transitions make few steps in an epoch: it would end before they have been learned."""
-    return max(20, math.ceil(1000 / batches.steps))
+    """With few transitions 20 epochs are too few steps to learn them."""
+    return max(20, math.ceil(1000 / batches.whole))
 
 
 def _stop_early(
@@ -257,13 +258,17 @@ def _stop_early(
 
 
 def _held_out_loss(held_out: _Batches) -> tuple[float, Tensor | None]:
-    """The mean loss, for a Gaussian policy with the logarithms of the deviations `[A]` that make it least."""
-    deviation = _log_std(held_out.model.policy)
-    if deviation is None or not _is_diagonal(deviation):
+    """The mean loss, for a Gaussian policy with the logarithms of the deviations `[A]` that make it least.
+
+    None is smaller than the policy may keep: few rows that are met by chance would count for everything.
+    """
+    smallest = _smallest_log_std(held_out.model.policy)
+    if smallest is None:
         return held_out.judge(cloning_loss).item(), None
-    variance = held_out.judge(squared_errors).clamp(min=torch.finfo(torch.float32).tiny)
-    log_std = variance.log() / 2
-    return (log_std + (1 + math.log(2 * math.pi)) / 2).sum().item(), log_std
+    variance = held_out.judge(squared_errors)
+    log_std = torch.maximum(variance.log() / 2, smallest)
+    losses = variance / (2 * (2 * log_std).exp()) + log_std + math.log(2 * math.pi) / 2
+    return losses.sum().item(), log_std
 
 
 def _torch_epochs(batches: _Batches, actor: list[nn.Parameter], learning_rate: float, l2: float) -> Epoch:
@@ -344,23 +349,24 @@ def _log_std(policy: BasePolicy) -> nn.Parameter | None:
     return log_std if isinstance(log_std, nn.Parameter) else None
 
 
-def _is_diagonal(log_std: nn.Parameter) -> bool:
-    """Whether it has one number for each action, and is not state-dependent exploration's matrix."""
-    return log_std.dim() == 1
+def _smallest_log_std(policy: BasePolicy) -> Tensor | None:
+    """Of each action, `[A]`; `None` for state-dependent exploration's matrix, and without a deviation of its own."""
+    log_std = _log_std(policy)
+    if log_std is None or log_std.dim() != 1 or not isinstance(policy.action_space, spaces.Box):
+        return None
+    half_range = torch.as_tensor(policy.action_space.high - policy.action_space.low).reshape(-1) / 2
+    return (SMALLEST_DEVIATION_SHARE * half_range).log()
 
 
-def _reset_log_std(
-    log_std: nn.Parameter, value: float | None, fitted: Tensor | None, action_space: spaces.Space[Any]
-) -> None:
+def _reset_log_std(policy: BasePolicy, log_std: nn.Parameter, value: float | None, fitted: Tensor | None) -> None:
+    smallest = _smallest_log_std(policy)
     with torch.no_grad():
         if value is not None:
             log_std.fill_(value)
-            return
-        if fitted is not None:
+        elif fitted is not None:
             log_std.copy_(fitted)
-        if _is_diagonal(log_std) and isinstance(action_space, spaces.Box):
-            half_range = torch.as_tensor(action_space.high - action_space.low).reshape(-1) / 2
-            log_std.clamp_(min=(SMALLEST_DEVIATION_SHARE * half_range).log().to(log_std))
+        elif smallest is not None:
+            log_std.clamp_(min=smallest.to(log_std))
 
 
 def _check_spaces(model: BaseAlgorithm, demonstrations: Demonstrations) -> None:
