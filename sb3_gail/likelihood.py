@@ -61,16 +61,16 @@ def log_prob(model: BaseAlgorithm, transitions: Transitions) -> npt.NDArray[np.f
 def cloning_loss(policy: BasePolicy, observations: Any, actions: Tensor) -> Tensor:
     """Negative log-likelihood of a `policy_batch`, or a deterministic actor's squared error: `[B]`, with gradient."""
     if _is_deterministic(policy):
-        error: Tensor = policy.actor(observations) - actions  # type: ignore[operator]
-        return error.square().sum(dim=1)
+        return squared_errors(policy, observations, actions).sum(dim=1)
     loss: Tensor = -_distribution(policy, observations).log_prob(actions)
     return loss
 
 
 def squared_errors(policy: BasePolicy, observations: Any, actions: Tensor) -> Tensor:
-    """How far a stochastic policy's most likely actions are from those of a `policy_batch`, squared: `[B, A]`."""
-    most_likely: Tensor = _distribution(policy, observations).mode()
-    return (most_likely - actions).square()
+    """How far a policy's most likely actions are from those of a `policy_batch`, squared: `[B, A]`, with gradient."""
+    actor: Any = getattr(policy, "actor", None)
+    chosen: Tensor = actor(observations) if _is_deterministic(policy) else _distribution(policy, observations).mode()
+    return (chosen - actions).square()
 
 
 def policy_batch(model: BaseAlgorithm, observations: Observations, actions: RowsLike) -> tuple[Any, Tensor]:

@@ -144,13 +144,9 @@ def test_rows_that_are_met_by_chance_do_not_count_for_everything() -> None:
     demonstrations = Demonstrations.from_arrays(
         observations, np.zeros((30, 2), np.float32), lengths=[30], action_space=WIDE
     )
-    model = linear_model()
-    result = pretrain_bc(
-        model, demonstrations, epochs=5, learning_rate=1e-12, seed=0
-    )  # its bias is 0, so it errs nowhere
-    assert result.validation_losses == pytest.approx(
-        [np.log(2 * np.pi)] * 5
-    )  # deviations of 1, a tenth of half the range
+    # Biases are 0 at first, so it errs nowhere; the deviations may be no smaller than 1, a tenth of half the range.
+    result = pretrain_bc(linear_model(), demonstrations, epochs=5, learning_rate=1e-12, seed=0)
+    assert result.validation_losses == pytest.approx([np.log(2 * np.pi)] * 5)
 
 
 @pytest.mark.parametrize(("batch_size", "patience"), [(75, 250), (5, 20)])  # 4 and 60 steps in an epoch

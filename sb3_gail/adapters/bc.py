@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,7 @@ def pretrain_bc(
     if backend not in _BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
     actor = actor_parameters(model.policy)
-    deviation = _log_std(model.policy)
-    if log_std is not None and deviation is None:
+    if log_std is not None and _log_std(model.policy) is None:
         raise ValueError(
             f"log_std can be set where it is a parameter of its own, but {type(model.policy).__name__} on "
             f"{model.action_space} has none; leave it out"
@@ -152,11 +152,9 @@ def pretrain_bc(
     training, held_out = _split(len(transitions), validation_fraction, generator)
     everything = _Batches(model, transitions, np.arange(len(transitions)), batch_size, generator)
 
-    def epochs_on(batches: _Batches) -> Epoch:
-        return _BACKENDS[backend](batches, actor, learning_rate, l2)
-
+    epoch_on = partial(_BACKENDS[backend], actor=actor, learning_rate=learning_rate, l2=l2)
     subset = replace(everything, rows=training)
-    train_epoch = epochs_on(subset)
+    train_epoch = epoch_on(subset)
     _take_statistics(model, transitions.observations)
     fitted: Tensor | None = None
     if len(held_out) == 0:
@@ -171,10 +169,9 @@ def pretrain_bc(
             progress_bar=progress_bar,
         )
         model.policy.load_state_dict(start)
-        _train(epochs_on(everything), result.best_epoch + 1, progress_bar)
+        _train(epoch_on(everything), result.best_epoch + 1, progress_bar)
 
-    if deviation is not None:
-        _reset_log_std(model.policy, deviation, log_std, fitted)
+    _reset_log_std(model.policy, log_std, fitted)
     policy: Any = model.policy
     if hasattr(policy, "actor_target"):
         policy.actor_target.load_state_dict(policy.actor.state_dict())
@@ -358,8 +355,10 @@ def _smallest_log_std(policy: BasePolicy) -> Tensor | None:
     return (SMALLEST_DEVIATION_SHARE * half_range).log()
 
 
-def _reset_log_std(policy: BasePolicy, log_std: nn.Parameter, value: float | None, fitted: Tensor | None) -> None:
-    smallest = _smallest_log_std(policy)
+def _reset_log_std(policy: BasePolicy, value: float | None, fitted: Tensor | None) -> None:
+    log_std, smallest = _log_std(policy), _smallest_log_std(policy)
+    if log_std is None:
+        return
     with torch.no_grad():
         if value is not None:
             log_std.fill_(value)
