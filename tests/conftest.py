@@ -18,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for warning in (
         "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning",
         "ignore:.*to get variables from other wrappers is deprecated:UserWarning",
+        "ignore:You are trying to run .* on the GPU:UserWarning",
     ):
         config.addinivalue_line("filterwarnings", warning)
 

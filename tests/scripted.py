@@ -235,7 +235,7 @@ class Recorder(BaseCallback):
         truths = [info["truth"] for info in infos]
         self._truths.append(truths)
         self._bootstrap_values.append(self.values([truth.next_observation for truth in truths]))
-        self._log_probs.append(self.locals["log_probs"].detach().numpy().reshape(len(truths)))
+        self._log_probs.append(self.locals["log_probs"].detach().cpu().numpy().reshape(len(truths)))
         return True
 
     def _on_rollout_end(self) -> None:
@@ -265,7 +265,7 @@ class Recorder(BaseCallback):
             rows = np.clip((rows - statistics.mean) / deviation, -limit, limit).astype(np.float32)
         policy: Any = self.model.policy
         with torch.no_grad():
-            values: Array = policy.predict_values(torch.as_tensor(rows)).numpy().ravel()
+            values: Array = policy.predict_values(policy.obs_to_tensor(rows)[0]).cpu().numpy().ravel()
         return values
 
 
@@ -298,14 +298,16 @@ def wrapped_copies(
     kind: type[Scripted] = Scripted,
     **settings: Any,
 ) -> Iterator[VecEnv]:
-    """Copies of a scripted environment with a reward wrapper in or around them; workers are forked, and closed."""
+    """Copies of a scripted environment with a reward wrapper in or around them; workers are closed."""
 
     def make(copy: int) -> gym.Env[Any, Any]:
         env = kind(copy, **settings)
         return GAILRewardWrapper(env, adversary) if wrapper == "gym" else env
 
     makers: list[Callable[[], gym.Env[Any, Any]]] = [partial(make, copy) for copy in range(n_envs)]
-    inner = DummyVecEnv(makers) if backend == "dummy" else SubprocVecEnv(makers, start_method="fork")
+    # Forking is fast, but CUDA does not survive it.
+    start = "forkserver" if torch.cuda.is_available() else "fork"
+    inner = DummyVecEnv(makers) if backend == "dummy" else SubprocVecEnv(makers, start_method=start)
     try:
         yield GAILRewardVecWrapper(inner, adversary) if wrapper == "vec" else inner
     finally:
@@ -318,7 +320,7 @@ def make_learner(
     """A small learner on an environment."""
     learner, defaults = LEARNERS[name]
     made: Any = learner
-    arguments: dict[str, Any] = {"policy_kwargs": {"net_arch": [4]}, "seed": 0, "device": "cpu", **defaults, **settings}
+    arguments: dict[str, Any] = {"policy_kwargs": {"net_arch": [4]}, "seed": 0, **defaults, **settings}
     if name != "A2C":
         arguments.setdefault("batch_size", n_steps * env.num_envs)
     model: OnPolicyAlgorithm = made(policy, env, n_steps=n_steps, **arguments)

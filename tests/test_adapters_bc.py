@@ -43,7 +43,7 @@ def linear_env(action_space: spaces.Box = WIDE) -> DummyVecEnv:
 
 
 def linear_model(algorithm: Any = TRPO, venv: Any = None) -> Any:
-    return algorithm("MlpPolicy", venv or linear_env(), device="cpu", seed=0, policy_kwargs={"net_arch": []})
+    return algorithm("MlpPolicy", venv or linear_env(), seed=0, policy_kwargs={"net_arch": []})
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -65,7 +65,9 @@ def test_a_linear_gaussian_policy_becomes_least_squares(algorithm: Any) -> None:
     residual = actions - design @ solution
     mean, _ = model.predict(observations, deterministic=True)
     np.testing.assert_allclose(mean, np.clip(design @ solution, -10, 10), atol=0.02)
-    np.testing.assert_allclose(model.policy.log_std.detach(), np.log(residual.std(axis=0)).clip(min=0.0), atol=0.02)
+    np.testing.assert_allclose(
+        model.policy.log_std.detach().cpu(), np.log(residual.std(axis=0)).clip(min=0.0), atol=0.02
+    )
 
 
 HELD_OUT = np.random.default_rng(5).permutation(400)[:100]
@@ -94,7 +96,7 @@ def test_held_out_rows_are_judged_with_the_deviation_that_fits_them_best(backend
     rows = demonstrations.transitions()[HELD_OUT]
     mean, _ = model.predict(np.asarray(rows.observations), deterministic=True)
     deviation = np.sqrt(((np.asarray(rows.actions) - mean) ** 2).mean(axis=0))
-    np.testing.assert_allclose(model.policy.log_std.detach(), np.log(deviation), rtol=1e-4)
+    np.testing.assert_allclose(model.policy.log_std.detach().cpu(), np.log(deviation), rtol=1e-4)
     assert result.validation_losses == pytest.approx([-log_prob(model, rows).mean()] * 3, rel=1e-4)
 
 
@@ -102,7 +104,7 @@ def test_held_out_rows_are_judged_with_the_deviation_that_fits_them_best(backend
 def test_held_out_rows_are_judged_by_their_likelihood_where_the_deviation_depends_on_them(
     algorithm: Any, arguments: dict[str, Any]
 ) -> None:
-    model = algorithm("MlpPolicy", linear_env(), device="cpu", seed=0, **arguments)
+    model = algorithm("MlpPolicy", linear_env(), seed=0, **arguments)
     before = weights(model)
     demonstrations = linear_demonstrations()
     settings: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-12, "validation_fraction": 0.25, "seed": 5}
@@ -119,7 +121,7 @@ def test_early_stopping_says_how_many_passes_through_everything(backend: str) ->
         pytest.importorskip("imitation")
     demonstrations = linear_demonstrations(deviation=3.0, n=30)  # few and noisy: it overfits at once
     settings: dict[str, Any] = {"batch_size": 30, "learning_rate": 0.02, "l2": 0.0, "log_std": 0.0, "backend": backend}
-    stopped, plain = (TRPO("MlpPolicy", linear_env(), device="cpu", seed=0) for _ in range(2))
+    stopped, plain = (TRPO("MlpPolicy", linear_env(), seed=0) for _ in range(2))
     result = pretrain_bc(stopped, demonstrations, epochs=500, patience=5, validation_fraction=0.5, **settings)
     losses = result.validation_losses
     assert len(losses) == len(result.training_losses) == result.best_epoch + 6 < 500
@@ -134,7 +136,7 @@ def test_the_deviation_is_the_one_of_the_best_epoch() -> None:
     settings: dict[str, Any] = {"learning_rate": 0.05, "l2": 0.0, "validation_fraction": 0.5, "batch_size": 5}
     losses = pretrain_bc(model, demonstrations, epochs=200, patience=20, **settings).validation_losses
     assert min(losses) < losses[-1]
-    log_std = model.policy.log_std.detach()
+    log_std = model.policy.log_std.detach().cpu()
     assert (log_std > 0.0).all()  # so no floor decides
     assert float(log_std.sum()) + 1 + np.log(2 * np.pi) == pytest.approx(min(losses), rel=1e-5)
 
@@ -162,7 +164,7 @@ def test_patience_is_twenty_epochs_and_a_thousand_steps(batch_size: int, patienc
 def test_critic_and_optimiser_stay_as_they_were(algorithm: Any, backend: str) -> None:
     if backend == "imitation":
         pytest.importorskip("imitation")
-    model = algorithm("MlpPolicy", linear_env(), device="cpu")
+    model = algorithm("MlpPolicy", linear_env())
     before, training = weights(model), model.policy.training
     pretrain_bc(model, linear_demonstrations(), epochs=3, l2=0.1, backend=backend)
     assert changed(model, before) == {name for name in before if "value" not in name}
@@ -178,7 +180,7 @@ def test_l2_shrinks_the_weights_and_leaves_the_deviation() -> None:
     transitions = linear_demonstrations().transitions()
     mean, _ = shrunk.predict(np.asarray(transitions.observations), deterministic=True)
     spread = np.sqrt(((np.asarray(transitions.actions) - mean) ** 2).mean(axis=0))
-    np.testing.assert_allclose(shrunk.policy.log_std.detach(), np.log(spread), atol=0.05)
+    np.testing.assert_allclose(shrunk.policy.log_std.detach().cpu(), np.log(spread), atol=0.05)
 
 
 @pytest.mark.parametrize("validation_fraction", [0.0, 0.1])
@@ -191,18 +193,18 @@ def test_the_fitted_deviation_is_kept_above_a_share_of_the_range(validation_frac
     model = linear_model(venv=linear_env(space))
     settings: dict[str, Any] = {"epochs": 100, "learning_rate": 0.03, "l2": 0.0}
     pretrain_bc(model, demonstrations, validation_fraction=validation_fraction, **settings)
-    np.testing.assert_allclose(model.policy.log_std.detach().exp(), [1.0, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(model.policy.log_std.detach().cpu().exp(), [1.0, 0.4], rtol=1e-5)
 
 
 def test_the_deviation_is_reset_where_it_is_asked() -> None:
     model = linear_model()
     pretrain_bc(model, linear_demonstrations(), epochs=2, log_std=-3.0)
-    np.testing.assert_array_equal(model.policy.log_std.detach(), [-3.0, -3.0])
+    np.testing.assert_array_equal(model.policy.log_std.detach().cpu(), [-3.0, -3.0])
 
 
 def test_vec_normalize_takes_the_demonstrations_statistics_and_holds_them() -> None:
     venv: Any = VecNormalize(linear_env(), norm_reward=False)
-    model = TRPO("MlpPolicy", venv, device="cpu", n_steps=64, batch_size=64)
+    model = TRPO("MlpPolicy", venv, n_steps=64, batch_size=64)
     demonstrations = linear_demonstrations()
     pretrain_bc(model, demonstrations, epochs=20)
     observations = np.asarray(demonstrations.transitions().observations).astype(np.float64)
@@ -226,14 +228,14 @@ def test_a_constant_observation_is_not_blown_up() -> None:
         observations, demonstrations.whole.actions, lengths=[400], action_space=WIDE
     )
     venv: Any = VecNormalize(linear_env())
-    pretrain_bc(TRPO("MlpPolicy", venv, device="cpu"), demonstrations, epochs=1)
+    pretrain_bc(TRPO("MlpPolicy", venv), demonstrations, epochs=1)
     assert venv.normalize_obs(np.array([[3.0, 7.01, 3.0]]))[0, 1] == pytest.approx(0.01, abs=1e-4)
 
 
 @pytest.mark.parametrize("frozen", [{"training": False}, {"norm_obs": False}])
 def test_frozen_statistics_stay(frozen: dict[str, Any]) -> None:
     venv: Any = VecNormalize(linear_env(), **frozen)
-    pretrain_bc(TRPO("MlpPolicy", venv, device="cpu"), linear_demonstrations(), epochs=1)
+    pretrain_bc(TRPO("MlpPolicy", venv), linear_demonstrations(), epochs=1)
     assert venv.training is frozen.get("training", True)
     if venv.norm_obs:
         np.testing.assert_array_equal(venv.obs_rms.mean, np.zeros(3))
@@ -243,7 +245,7 @@ def test_dict_statistics_and_transposed_images() -> None:
     venv: Any = VecNormalize(
         VecTransposeImage(DummyVecEnv([lambda: SpacesEnv(DICT, BOX)])), norm_obs_keys=["vector"], norm_reward=False
     )
-    model = A2C("MultiInputPolicy", venv, device="cpu")
+    model = A2C("MultiInputPolicy", venv)
     demonstrations = random_demonstrations(DICT, BOX)
     pretrain_bc(model, demonstrations, epochs=1)
     vectors: Any = demonstrations.transitions().observations
@@ -265,7 +267,7 @@ def test_other_spaces_are_learned(
 ) -> None:
     if backend == "imitation":
         pytest.importorskip("imitation")
-    model = A2C(policy, DummyVecEnv([lambda: SpacesEnv(observation_space, action_space)]), device="cpu", seed=0)
+    model = A2C(policy, DummyVecEnv([lambda: SpacesEnv(observation_space, action_space)]), seed=0)
     demonstrations = random_demonstrations(observation_space, action_space)
     before = log_prob(model, demonstrations.transitions()).mean()
     result = pretrain_bc(model, demonstrations, epochs=5, validation_fraction=0, backend=backend)
@@ -274,7 +276,7 @@ def test_other_spaces_are_learned(
 
 
 def test_maskable_ppo() -> None:
-    model = MaskablePPO("MlpPolicy", SpacesEnv(VECTOR, spaces.Discrete(4)), device="cpu", seed=0)
+    model = MaskablePPO("MlpPolicy", SpacesEnv(VECTOR, spaces.Discrete(4)), seed=0)
     demonstrations = random_demonstrations(VECTOR, spaces.Discrete(4))
     result = pretrain_bc(model, demonstrations, epochs=50, validation_fraction=0)
     assert result.training_losses[-1] < result.training_losses[0]
@@ -312,11 +314,11 @@ def test_actions_at_the_bounds_have_a_finite_likelihood() -> None:
 
 def test_a_cloned_model_is_saved_and_trained_on(tmp_path: Path) -> None:
     venv = make_vec_env("CartPole-v1", 2, seed=0)
-    model = PPO("MlpPolicy", venv, n_steps=32, batch_size=32, device="cpu", seed=0)
+    model = PPO("MlpPolicy", venv, n_steps=32, batch_size=32, seed=0)
     demonstrations = Demonstrations.from_agent(model, venv, 3)
     pretrain_bc(model, demonstrations, epochs=3)
     model.save(tmp_path / "cloned.zip")
-    loaded = PPO.load(tmp_path / "cloned.zip", env=venv, device="cpu")
+    loaded = PPO.load(tmp_path / "cloned.zip", env=venv)
     expected = log_prob(model, demonstrations.transitions())
     np.testing.assert_array_equal(log_prob(loaded, demonstrations.transitions()), expected)
     loaded.learn(64)
@@ -325,7 +327,7 @@ def test_a_cloned_model_is_saved_and_trained_on(tmp_path: Path) -> None:
 
 def test_the_seed_decides() -> None:
     def losses(seed: int | None, model_seed: int = 0) -> tuple[float, ...]:
-        model = TRPO("MlpPolicy", linear_env(), device="cpu", seed=0)
+        model = TRPO("MlpPolicy", linear_env(), seed=0)
         model.seed = model_seed
         return pretrain_bc(model, linear_demonstrations(), epochs=2, seed=seed).training_losses
 
@@ -363,7 +365,7 @@ def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
 def test_log_std_is_refused_where_there_is_none() -> None:
     demonstrations = random_demonstrations(VECTOR, spaces.Discrete(2))
     with pytest.raises(ValueError, match="log_std can be set where it is a parameter of its own"):
-        pretrain_bc(PPO("MlpPolicy", SpacesEnv(VECTOR, spaces.Discrete(2)), device="cpu"), demonstrations, log_std=0.0)
+        pretrain_bc(PPO("MlpPolicy", SpacesEnv(VECTOR, spaces.Discrete(2))), demonstrations, log_std=0.0)
     with pytest.raises(ValueError, match="log_std can be set"):
         pretrain_bc(linear_model(SAC), linear_demonstrations(), log_std=0.0)
 
@@ -391,9 +393,9 @@ def test_unsupported_types() -> None:
 def test_unsupported_policies() -> None:
     discrete = random_demonstrations(VECTOR, spaces.Discrete(2))
     with pytest.raises(TypeError, match="recurrent"):
-        pretrain_bc(RecurrentPPO("MlpLstmPolicy", SpacesEnv(VECTOR, spaces.Discrete(2)), device="cpu"), discrete)
+        pretrain_bc(RecurrentPPO("MlpLstmPolicy", SpacesEnv(VECTOR, spaces.Discrete(2))), discrete)
     with pytest.raises(TypeError, match="no actor"):
-        pretrain_bc(DQN("MlpPolicy", SpacesEnv(VECTOR, spaces.Discrete(2)), device="cpu", buffer_size=9), discrete)
+        pretrain_bc(DQN("MlpPolicy", SpacesEnv(VECTOR, spaces.Discrete(2)), buffer_size=9), discrete)
 
 
 def test_imitations_backend_needs_an_on_policy_learner() -> None:
@@ -415,6 +417,6 @@ def test_hopper_is_cloned() -> None:
         pytest.skip("needs the shared demonstrations")
     demonstrations = Demonstrations.load(path)
     venv: Any = VecNormalize(make_vec_env("Hopper-v5", 1, seed=0), norm_reward=False)
-    result = pretrain_bc(TRPO("MlpPolicy", venv, device="cpu", seed=0), demonstrations, epochs=3)
+    result = pretrain_bc(TRPO("MlpPolicy", venv, seed=0), demonstrations, epochs=3)
     assert result.validation_losses[-1] < result.validation_losses[0]
     assert venv.obs_rms.count == bc.STATISTICS_COUNT

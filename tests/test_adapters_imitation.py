@@ -146,7 +146,7 @@ def test_imitations_own_rollouts_are_read(imitation: Any) -> None:
     from sb3_gail.rollouts import as_vec_env
 
     venv = as_vec_env(make_vec_env("CartPole-v1", 2, seed=0))
-    model = PPO("MlpPolicy", venv, device="cpu", seed=0)
+    model = PPO("MlpPolicy", venv, seed=0)
     trajectories = imitation.rollout.generate_trajectories(
         model.policy, venv, imitation.rollout.make_min_episodes(4), rng=np.random.default_rng(0)
     )
@@ -184,7 +184,6 @@ def reward_net_discriminator(demonstrations: Demonstrations, net: nn.Module, **s
     return Discriminator.from_demonstrations(
         demonstrations,
         network=lambda encoder: RewardNetNetwork(encoder, net),
-        device="cpu",
         **settings,
     )
 

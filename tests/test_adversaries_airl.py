@@ -56,7 +56,7 @@ def test_the_logit_is_the_papers(kind: type[Scripted], inputs: str) -> None:
 
 def test_the_reward_alone_sees_nothing_but_the_state() -> None:
     demonstrations = demonstrations_of(Scripted())
-    reward = AIRL.from_demonstrations(demonstrations).reward_only()
+    reward = AIRL.from_demonstrations(demonstrations, device="cpu").reward_only()
     transitions = demonstrations.transitions()
     n = len(transitions)
     others = Transitions(
@@ -244,7 +244,7 @@ def test_trains_a_policy(learner: str, kind: type[Scripted]) -> None:
         fresh = airl.reward_only()
     assert len(recorder.rollouts) == 3
     assert np.isfinite([rollout.rewards for rollout in recorder.rollouts]).all()
-    assert not np.allclose(fresh.reward(demonstrations.transitions()), before)
+    assert not torch.allclose(fresh.reward(demonstrations.transitions()), before)
 
 
 def test_a_fresh_agent_trains_on_the_reward_alone() -> None:
@@ -255,4 +255,4 @@ def test_a_fresh_agent_trains_on_the_reward_alone() -> None:
     states = np.stack([truth.observation for step in recorder.rollouts[0].truths for truth in step])
     paid = np.concatenate(recorder.paid)
     batch = Transitions(states, np.zeros((len(states), 2), np.float32), states, np.zeros(len(states), bool))
-    np.testing.assert_allclose(paid, reward.reward(batch), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(paid, reward.reward(batch).cpu(), rtol=1e-5, atol=1e-6)

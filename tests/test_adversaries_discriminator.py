@@ -70,7 +70,7 @@ def test_its_optimum_is_the_log_density_ratio(smoothing: float) -> None:
     optimum = np.log((1 - smoothing) * expert + smoothing * policy) - np.log(
         (1 - smoothing) * policy + smoothing * expert
     )
-    np.testing.assert_allclose(logits, optimum, atol=0.02)
+    np.testing.assert_allclose(logits.cpu(), optimum, atol=0.02)
     metrics = discriminator.update(occurring(POLICY_COUNTS), demonstrations.transitions(), progress_remaining=0.0)
     d = 1 / (1 + np.exp(-optimum))
     on_expert = -expert * ((1 - smoothing) * np.log(d) + smoothing * np.log(1 - d))
@@ -131,7 +131,7 @@ def test_adams_first_step_is_the_learning_rate_against_the_gradient() -> None:
         demonstrations, network=Linear, batch_size=60, transitions_per_step=60, gradient_penalty=0.0, learning_rate=0.25
     )
     discriminator.update(occurring(POLICY_COUNTS), demonstrations.transitions(), progress_remaining=1.0)
-    weights = discriminator.network.get_parameter("weight").detach().ravel()
+    weights = discriminator.network.get_parameter("weight").detach().cpu().ravel()
     # The expert is in state 0 more often than the policy, in 1 less, yet the first two logits are large and of opposite
     # sign: what counts is E_policy[D] - E_expert[1 - D] in each state.
     d = 1 / (1 + np.exp(-np.array([4.0, -3.0, 1.0])))
@@ -470,7 +470,7 @@ def test_a_network_of_another_shape_is_refused() -> None:
         small(demonstrations_of(Scripted()), network=lambda encoder: nn.Linear(encoder.size, 1))
     encoder = small(demonstrations_of(Scripted())).encoder
     with pytest.raises(ValueError, match=r"to numbers of shape \(2,\), got \(2, 1\)"):
-        FrozenReward(encoder, nn.Linear(encoder.size, 1))
+        FrozenReward(encoder, nn.Linear(encoder.size, 1, device=encoder.mean.device))
 
 
 def test_numpys_numbers_and_objects_that_are_called_can_be_saved_and_loaded(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_penalty_keeps_the_classifier_flat() -> None:
     steep, flat = classifier(), classifier(gradient_penalty=1.0)
     for ends in (steep, flat):
         train(ends, flights(CRASHED), demonstrations().transitions())
-    distances = [np.ptp(ends.logits(terminal(flights(LANDED, CRASHED))).numpy()) for ends in (steep, flat)]
+    distances = [np.ptp(ends.logits(terminal(flights(LANDED, CRASHED))).cpu().numpy()) for ends in (steep, flat)]
     assert distances[0] > 5 > 1 > distances[1]
 
 

@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 
 from sb3_gail import Demonstrations
 from sb3_gail.data import shipped
@@ -26,6 +27,7 @@ for needed in ("tyro", "matplotlib", "scipy", "paper_cells"):
     pytest.importorskip(needed)
 
 import ablations  # noqa: E402
+import devices  # noqa: E402
 import main_path  # noqa: E402
 import paper_job  # noqa: E402
 import paper_table  # noqa: E402
@@ -515,6 +517,17 @@ class TestVersus:
             versus_imitation.main(
                 env="CartPole-v1", demonstrations=shipped("CartPole-v1"), variants=(variant,), results=tmp_path
             )
+
+
+def test_devices_are_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(devices, "N_ENVS", 2)
+    monkeypatch.setattr(devices, "N_STEPS", 32)
+    n_threads = torch.get_num_threads()
+    devices.main(iterations=devices.WARM_UP + 1)
+    torch.set_num_threads(n_threads)
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [name.strip() for name, *_ in rows] == ["GAIL, Hopper-v5", "TRPO, Hopper-v5", "GAIL, images", "PPO, images"]
+    assert all(float(speed.replace(",", "")) > 0 for _, *speeds in rows for speed in speeds)
 
 
 def test_results_score_between_random_and_demonstrations() -> None:

@@ -37,7 +37,7 @@ class Noting(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def learner(name: str, notes: list[str], seconds: float = 0.0) -> Callable[[BaseCallback], object]:
-    model = A2C("MlpPolicy", Noting(name, notes, seconds), n_steps=N_STEPS, device="cpu")
+    model = A2C("MlpPolicy", Noting(name, notes, seconds), n_steps=N_STEPS)
     return lambda timer: model.learn(ITERATIONS * N_STEPS, callback=timer)
 
 

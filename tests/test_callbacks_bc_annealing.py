@@ -26,7 +26,7 @@ LEARNERS: dict[Any, dict[str, Any]] = {
 
 def make(algorithm: Any = PPO, **settings: Any) -> Any:
     venv = DummyVecEnv([lambda: SpacesEnv(VECTOR, BOX)] * 2)
-    return algorithm("MlpPolicy", venv, device="cpu", seed=0, **{**LEARNERS.get(algorithm, {}), **settings})
+    return algorithm("MlpPolicy", venv, seed=0, **{**LEARNERS.get(algorithm, {}), **settings})
 
 
 class Spy(BaseCallback):
@@ -77,7 +77,7 @@ def test_one_step_is_adams_with_a_weighted_rate() -> None:
     )
     model.learn(32, callback=[before, annealing, after])
     step = after.weights[1]["log_std"] - before.weights[1]["log_std"]
-    torch.testing.assert_close(step.abs(), torch.full((2,), 0.01 * 0.5 * 0.5), rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(step.abs(), torch.full_like(step, 0.01 * 0.5 * 0.5), rtol=1e-3, atol=0.0)
 
 
 def test_the_weight_halves_with_environment_steps_and_is_logged() -> None:
@@ -131,10 +131,10 @@ def test_a_negligible_weight_takes_no_steps() -> None:
 def test_beside_gail_under_vec_normalize() -> None:
     demonstrations = random_demonstrations(VECTOR, BOX)
     discriminator = Discriminator.from_demonstrations(
-        demonstrations, hidden_sizes=(8,), batch_size=8, transitions_per_step=8, device="cpu"
+        demonstrations, hidden_sizes=(8,), batch_size=8, transitions_per_step=8
     )
     venv = GAILRewardVecWrapper(DummyVecEnv([lambda: SpacesEnv(VECTOR, BOX)] * 2), discriminator)
-    model = TRPO("MlpPolicy", VecNormalize(venv, norm_reward=False), device="cpu", **LEARNERS[TRPO])
+    model = TRPO("MlpPolicy", VecNormalize(venv, norm_reward=False), **LEARNERS[TRPO])
     after = Spy()
     model.learn(
         48,
@@ -170,8 +170,6 @@ def test_learners_and_demonstrations_are_checked_before_training() -> None:
     with pytest.raises(TypeError, match=r"on-policy learner .* got SAC"):
         make(SAC, buffer_size=10).learn(1, callback=BCAnnealingCallback(demonstrations))
     with pytest.raises(TypeError, match="recurrent"):
-        RecurrentPPO("MlpLstmPolicy", SpacesEnv(VECTOR, BOX), device="cpu").learn(
-            1, callback=BCAnnealingCallback(demonstrations)
-        )
+        RecurrentPPO("MlpLstmPolicy", SpacesEnv(VECTOR, BOX)).learn(1, callback=BCAnnealingCallback(demonstrations))
     with pytest.raises(ValueError, match="actions"):
         make().learn(1, callback=BCAnnealingCallback(random_demonstrations(VECTOR, spaces.Discrete(2))))

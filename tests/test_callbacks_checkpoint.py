@@ -36,7 +36,7 @@ def saved(path: Path) -> tuple[int, int]:
     """Steps and generation of the adversary in a file."""
     adversary = ScriptedAdversary()
     with wrapped_copies(adversary) as venv:
-        model = load_checkpoint(path, PPO, venv, GAILCallback(adversary, demonstrations_of(Scripted())), device="cpu")
+        model = load_checkpoint(path, PPO, venv, GAILCallback(adversary, demonstrations_of(Scripted())))
     return model.num_timesteps, adversary.generation
 
 

@@ -32,7 +32,7 @@ class Rewarding(SpacesEnv):
 
 def make(algorithm: Any, policy: str = "MlpPolicy", observation_space: Any = VECTOR) -> Any:
     venv = DummyVecEnv([lambda: Rewarding(observation_space, BOX)] * 2)
-    return algorithm(policy, venv, device="cpu", seed=0, **LEARNERS[algorithm])
+    return algorithm(policy, venv, seed=0, **LEARNERS[algorithm])
 
 
 class Weights(BaseCallback):
@@ -95,6 +95,4 @@ def test_settings_and_learners_are_checked() -> None:
     with pytest.raises(ValueError, match=r"n_rollouts must be a positive whole number, got 2\.5"):
         CriticWarmupCallback(2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"on-policy learner .* got SAC"):
-        SAC("MlpPolicy", SpacesEnv(VECTOR, BOX), device="cpu", buffer_size=10).learn(
-            1, callback=CriticWarmupCallback(1)
-        )
+        SAC("MlpPolicy", SpacesEnv(VECTOR, BOX), buffer_size=10).learn(1, callback=CriticWarmupCallback(1))

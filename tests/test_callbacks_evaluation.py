@@ -76,7 +76,7 @@ def demonstrations(reward: float | None = 1.0, n_episodes: int = 2) -> Demonstra
 
 
 def learner(env: Any, **settings: Any) -> Any:
-    defaults: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "seed": 0, "device": "cpu"}
+    defaults: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "seed": 0}
     return PPO("MlpPolicy", env, **{**defaults, **settings})
 
 
@@ -207,7 +207,7 @@ def test_each_evaluation_plays_the_same_held_out_episodes() -> None:
 @pytest.mark.parametrize("vectorised", [True, False])
 def test_beside_gail_it_reports_the_true_return(vectorised: bool) -> None:
     demos = demonstrations()
-    discriminator = Discriminator.from_demonstrations(demos, device="cpu")
+    discriminator = Discriminator.from_demonstrations(demos)
     training = GAILRewardVecWrapper(walks(2), discriminator) if vectorised else GAILRewardWrapper(Walk(), discriminator)
     callback = quiet(GAILRewardWrapper(Walk(), discriminator), demos, eval_freq=16)
     model = from_five_steps_on(training)
@@ -228,7 +228,7 @@ def test_saves_the_best_by_a_criterion_without_reward(tmp_path: Path) -> None:
     model = learner(env)
     model.learn(24, callback=callback)
     assert [(one is model, value) for one, value in asked] == [(True, value) for _, value, _ in callback.history]
-    assert PPO.load(tmp_path / "best" / "best_model", device="cpu").num_timesteps == 16
+    assert PPO.load(tmp_path / "best" / "best_model").num_timesteps == 16
     assert VecNormalize.load(str(tmp_path / "best" / "best_vecnormalize.pkl"), walks(1)).obs_rms is not None
     assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [
         "best_criterion.json",
@@ -241,7 +241,7 @@ def test_saves_the_best_by_return_where_the_user_says_so(tmp_path: Path) -> None
     callback = quiet(Walk(), demonstrations(), eval_freq=8, best_model_save_path=tmp_path, criterion="return")
     from_five_steps_on(Walk()).learn(16, callback=callback)
     # The second evaluation returns the same, which is not better.
-    assert PPO.load(tmp_path / "best_model", device="cpu").num_timesteps == 8
+    assert PPO.load(tmp_path / "best_model").num_timesteps == 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best_criterion.json", "best_model.zip"]
 
 
@@ -251,7 +251,7 @@ def test_training_that_goes_on_keeps_the_better_model(tmp_path: Path) -> None:
             Walk(), demonstrations(), eval_freq=8, best_model_save_path=tmp_path, criterion=lambda *_: value
         )
         model.learn(8, callback=callback, **settings)
-        return PPO.load(tmp_path / "best_model", device="cpu").num_timesteps
+        return PPO.load(tmp_path / "best_model").num_timesteps
 
     model = learner(Walk())
     assert learn(model, 5.0) == 8

@@ -359,7 +359,7 @@ def test_worker_copies_of_a_discriminator_hold_its_trained_state() -> None:
         model.learn(24, callback=GAILCallback(discriminator, demonstrations))
         _, rewards, _, infos = venv.step(np.zeros((2, 2), np.float32))
     expected = discriminator.reward(transitions_of([info["truth"] for info in infos]))
-    np.testing.assert_allclose(rewards, expected, rtol=1e-5)
+    np.testing.assert_allclose(rewards, expected.cpu(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("wrapper", ["gym", "vec"])
@@ -483,7 +483,6 @@ def test_with_a_frozen_adversary_training_is_sb3s_own_on_its_reward(learner: str
         "gae_lambda": 0.8,
         "seed": 0,
         "policy_kwargs": policy_kwargs,
-        "device": "cpu",
     }
     if "A2C" not in learner:
         settings["batch_size"] = 14
@@ -654,7 +653,7 @@ def test_an_adversary_that_asks_gets_the_policys_likelihoods() -> None:
 def test_a_policy_without_likelihoods_is_refused_before_anything_is_collected() -> None:
     adversary = Asking()
     with wrapped_copies(adversary) as venv:
-        model = RecurrentPPO("MlpLstmPolicy", venv, n_steps=6, device="cpu")
+        model = RecurrentPPO("MlpLstmPolicy", venv, n_steps=6)
         with pytest.raises(TypeError, match="RecurrentActorCriticPolicy is recurrent"):
             model.learn(12, callback=GAILCallback(adversary, demonstrations_of(Scripted())))
         assert model.num_timesteps == 0
@@ -795,7 +794,7 @@ def test_learners_without_rollouts_are_refused(algorithm: Any) -> None:
     adversary = ScriptedAdversary()
     gail = GAILCallback(adversary, demonstrations_of(kind()))
     with wrapped_copies(adversary, kind=kind, n_envs=1) as venv:
-        model = algorithm("MlpPolicy", venv, policy_kwargs={"net_arch": [4]}, device="cpu")
+        model = algorithm("MlpPolicy", venv, policy_kwargs={"net_arch": [4]})
         with pytest.raises(
             TypeError, match=rf"\(A2C, PPO, TRPO, MaskablePPO, RecurrentPPO\), got {algorithm.__name__}"
         ):
@@ -911,8 +910,10 @@ class Occupancies(BaseCallback):
     def _on_rollout_start(self) -> None:
         policy: Any = self.model.policy
         with torch.no_grad():
-            probabilities = policy.get_distribution(torch.arange(Grid.N_STATES)).distribution.probs
-        self.seen.append(Grid.occupancy(probabilities.numpy()))
+            probabilities = policy.get_distribution(
+                torch.arange(Grid.N_STATES, device=self.model.device)
+            ).distribution.probs
+        self.seen.append(Grid.occupancy(probabilities.cpu().numpy()))
 
     def _on_step(self) -> bool:
         return True

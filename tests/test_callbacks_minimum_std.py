@@ -62,7 +62,7 @@ def test_a_larger_deviation_stays() -> None:
     with torch.no_grad():
         model.policy.log_std.fill_(0.3)
     model.learn(16, callback=MinimumStdCallback())
-    np.testing.assert_allclose(model.policy.log_std.detach().numpy(), 0.3, atol=0.01)
+    np.testing.assert_allclose(model.policy.log_std.detach().cpu().numpy(), 0.3, atol=0.01)
 
 
 @pytest.mark.parametrize(

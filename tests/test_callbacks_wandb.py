@@ -135,16 +135,16 @@ class Kept(KVWriter):
 @pytest.fixture(scope="module")
 def demonstrations() -> Demonstrations:
     env = gym.make("CartPole-v1")
-    return Demonstrations.from_agent(PPO("MlpPolicy", env, device="cpu", seed=0), env, 3)
+    return Demonstrations.from_agent(PPO("MlpPolicy", env, seed=0), env, 3)
 
 
 def learner(env: Any = None) -> Any:
     env = make_vec_env("CartPole-v1", 2, seed=0) if env is None else env
-    return PPO("MlpPolicy", env, n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    return PPO("MlpPolicy", env, n_steps=32, batch_size=32, n_epochs=1, seed=0)
 
 
 def imitate(demonstrations: Demonstrations, folder: Path, **settings: Any) -> Any:
-    discriminator = Discriminator.from_demonstrations(demonstrations, device="cpu", batch_size=32)
+    discriminator = Discriminator.from_demonstrations(demonstrations, batch_size=32)
     model = learner(VecNormalize(GAILRewardVecWrapper(make_vec_env("CartPole-v1", 2, seed=0), discriminator)))
     model.set_logger(configure(str(folder / "logs"), ["csv"]))
     gail = GAILCallback(discriminator, demonstrations)
@@ -205,11 +205,11 @@ def test_the_final_model_is_an_artifact(demonstrations: Demonstrations, tmp_path
     assert artifact.type == "model"
     assert json.loads(artifact.metadata) == {"global_step": 256}
     assert set(files) == {"model.zip", "vecnormalize.pkl", "adversary.pt"}
-    trained = PPO.load(files["model.zip"], device="cpu").policy.state_dict()
+    trained = PPO.load(files["model.zip"]).policy.state_dict()
     assert all(torch.equal(value, trained[name]) for name, value in model.policy.state_dict().items())
     statistics: Any = VecNormalize.load(str(files["vecnormalize.pkl"]), make_vec_env("CartPole-v1", 2))
     np.testing.assert_array_equal(statistics.obs_rms.mean, model.get_env().obs_rms.mean)
-    Discriminator.from_demonstrations(demonstrations, device="cpu").load(files["adversary.pt"])
+    Discriminator.from_demonstrations(demonstrations).load(files["adversary.pt"])
 
 
 def test_without_gail_and_without_a_model(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import TRPO
 from scripted import LEARNERS, Scripted, ScriptedAdversary, demonstrations_of, make_learner, normalised, wrapped_copies
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -37,11 +38,14 @@ class Forgetful(Scripted):
         return observation
 
 
-def discriminator_of(demonstrations: Demonstrations, seed: int = 0) -> Discriminator:
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def discriminator_of(demonstrations: Demonstrations, seed: int = 0, device: str = "auto") -> Discriminator:
     torch.manual_seed(seed)
     # A batch of 20 and rollouts of 12: some transitions always wait for the next one.
     return Discriminator.from_demonstrations(
-        demonstrations, hidden_sizes=(8,), batch_size=20, transitions_per_step=5, spectral_norm=True
+        demonstrations, hidden_sizes=(8,), batch_size=20, transitions_per_step=5, spectral_norm=True, device=device
     )
 
 
@@ -64,7 +68,7 @@ def everything(model: OnPolicyAlgorithm, gail: GAILCallback) -> dict[str, Any]:
     numpy_draw = np.random.rand(3)  # noqa: NPY002
     state |= {"torch": torch.rand(3), "numpy": numpy_draw, "python": random.random()}
     state["timesteps"] = model.num_timesteps
-    return state
+    return {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state.items()}
 
 
 class SavingOnce(BaseCallback):
@@ -107,13 +111,36 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     other = discriminator_of(demonstrations, seed=7)
     with wrapped_copies(other, wrapper=wrapper, kind=Forgetful) as venv:
         resumed_gail = GAILCallback(other, demonstrations, replay_rollouts=1)
-        resumed = load_checkpoint(tmp_path / "run.zip", LEARNERS[learner][0], outer(venv), resumed_gail, device="cpu")
+        resumed = load_checkpoint(tmp_path / "run.zip", LEARNERS[learner][0], outer(venv), resumed_gail)
         assert resumed.num_timesteps == 2 * 2 * N_STEPS
         resumed.learn(3 * 2 * N_STEPS, callback=resumed_gail, reset_num_timesteps=False)
         got = everything(resumed, resumed_gail)
     assert got.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("after", DEVICES)
+@pytest.mark.parametrize("before", DEVICES)
+def test_a_run_goes_on_on_another_device(before: str, after: str, tmp_path: Path) -> None:
+    demonstrations = demonstrations_of(Forgetful())
+    discriminator = discriminator_of(demonstrations, device=before)
+    with wrapped_copies(discriminator, kind=Forgetful) as venv:
+        gail = GAILCallback(discriminator, demonstrations, replay_rollouts=1)
+        model = make_learner("TRPO", venv, device=before)
+        model.learn(24, callback=gail)
+        save_checkpoint(tmp_path / "run.zip", gail)
+        saved = everything(model, gail)
+
+    other = discriminator_of(demonstrations, seed=7, device=after)
+    with wrapped_copies(other, kind=Forgetful) as venv:
+        resumed_gail = GAILCallback(other, demonstrations, replay_rollouts=1)
+        resumed = load_checkpoint(tmp_path / "run.zip", TRPO, venv, resumed_gail, device=after)
+        for name, value in everything(resumed, resumed_gail).items():
+            np.testing.assert_array_equal(value, saved[name], err_msg=name)
+        resumed.learn(24, callback=resumed_gail, reset_num_timesteps=False)
+    assert {p.device.type for p in [*resumed.policy.parameters(), *other.network.parameters()]} == {after}
+    assert resumed.num_timesteps == 48
 
 
 def trained(path: Path) -> tuple[Demonstrations, GAILCallback]:
@@ -132,7 +159,7 @@ def load(path: Path, **settings: Any) -> OnPolicyAlgorithm:
     discriminator = discriminator_of(demonstrations)
     with wrapped_copies(discriminator, kind=Forgetful) as venv:
         env = normalised(venv, **settings) if settings else venv
-        return load_checkpoint(path, PPO, env, GAILCallback(discriminator, demonstrations), device="cpu")
+        return load_checkpoint(path, PPO, env, GAILCallback(discriminator, demonstrations))
 
 
 def test_a_callback_that_never_trained_has_nothing_to_save(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Walk(gym.Env[Any, Any]):
 
 def biased(env: Any, towards: int) -> Any:
     """A policy that takes one action whatever it sees."""
-    model: Any = PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu")
+    model: Any = PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0)
     with torch.no_grad():
         model.policy.action_net.weight.zero_()
         model.policy.action_net.bias.copy_(torch.tensor([-50.0, 50.0]) * (1 if towards else -1))
@@ -49,7 +49,7 @@ def biased(env: Any, towards: int) -> Any:
 
 def from_five_steps_on(env: Any) -> Any:
     """A policy that takes action 1 where it sees more than 4.5."""
-    model: Any = PPO("MlpPolicy", env, n_steps=8, batch_size=8, device="cpu", policy_kwargs={"net_arch": []})
+    model: Any = PPO("MlpPolicy", env, n_steps=8, batch_size=8, policy_kwargs={"net_arch": []})
     with torch.no_grad():
         model.policy.action_net.weight.copy_(torch.tensor([[0.0], [10.0]]))
         model.policy.action_net.bias.copy_(torch.tensor([0.0, -45.0]))
@@ -91,7 +91,7 @@ def test_without_vec_normalize_the_policy_sees_what_there_is() -> None:
 
 def test_one_seed_gives_the_same_episodes() -> None:
     env = gym.make("CartPole-v1")
-    model = A2C("MlpPolicy", env, seed=0, device="cpu")
+    model = A2C("MlpPolicy", env, seed=0)
     settings: list[dict[str, Any]] = [{}, {"deterministic": False}, {"deterministic": False, "seed": 3}]
     results = [[evaluate(model, env, n_episodes=5, **setting).returns for _ in range(2)] for setting in settings]
     for one, other in results:
@@ -102,7 +102,7 @@ def test_one_seed_gives_the_same_episodes() -> None:
 
 def test_global_randomness_goes_on_as_if_there_had_been_no_evaluation() -> None:
     env = gym.make("CartPole-v1")
-    model = A2C("MlpPolicy", env, seed=0, device="cpu")
+    model = A2C("MlpPolicy", env, seed=0)
     torch.manual_seed(0)
     expected = float(torch.rand(()))
     torch.manual_seed(0)

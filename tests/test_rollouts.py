@@ -196,7 +196,7 @@ def test_a_recurrent_policy_gets_its_state_and_episode_starts() -> None:
 def test_a_maskable_policy_gets_its_masks() -> None:
     maskable = pytest.importorskip("sb3_contrib").MaskablePPO
     venv = DummyVecEnv([lambda: Masked(7)])
-    model = maskable("MlpPolicy", venv, n_steps=8, batch_size=8, device="cpu")
+    model = maskable("MlpPolicy", venv, n_steps=8, batch_size=8)
     (episode,) = play(policy_actor(model, venv, deterministic=False), venv, 1)
     np.testing.assert_array_equal(episode.actions, np.arange(7) % 3)
 
@@ -246,7 +246,7 @@ def test_random_actions_do_not_move_the_envs_own_action_space() -> None:
 
 
 def test_a_policy_that_samples_repeats_with_the_seed() -> None:
-    model = PPO("MlpPolicy", counters(3), n_steps=8, batch_size=8, device="cpu")
+    model = PPO("MlpPolicy", counters(3), n_steps=8, batch_size=8)
 
     def actions(agent: Any, seed: int | None) -> list[int]:
         venv = counters(6, 6)
@@ -290,7 +290,7 @@ def test_isolated_randomness_repeats_inside_and_leaves_no_trace() -> None:
 
 def test_actions_are_the_executed_ones() -> None:
     env = gym.make("Pendulum-v1")
-    model: Any = PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu")
+    model: Any = PPO("MlpPolicy", env, n_steps=8, batch_size=8, seed=0)
     with torch.no_grad():
         model.policy.action_net.bias.fill_(100.0)
     venv = as_vec_env(env)
@@ -315,7 +315,7 @@ def test_errors() -> None:
         episodes(zeros, counters(3), 2.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"which has no predict\(\)"):
         policy_actor("ppo.zip", counters(3), deterministic=True)
-    model = PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8, device="cpu")
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8)
     with pytest.raises(ValueError, match="made for actions Discrete"):
         policy_actor(model, as_vec_env(gym.make("Pendulum-v1")), deterministic=True)
     stacked = VecFrameStack(DummyVecEnv([lambda: gym.make("CartPole-v1")]), 2)

@@ -185,7 +185,7 @@ def test_make_vec_env_puts_it_around_each_copy() -> None:
 
 def test_sb3_puts_no_second_monitor_around_it_and_evaluates_true_returns() -> None:
     env = GAILRewardWrapper(Scripted(lengths=(3,)), ScriptedAdversary())
-    model = PPO("MlpPolicy", env, n_steps=6, batch_size=6, device="cpu")
+    model = PPO("MlpPolicy", env, n_steps=6, batch_size=6)
     inner = model.get_env()
     assert isinstance(inner, DummyVecEnv)
     assert inner.envs[0] is env
@@ -208,7 +208,7 @@ def test_a_discriminator_scores_single_steps_as_it_scores_batches() -> None:
     env = GAILRewardWrapper(Scripted(ends="both"), discriminator)
     rewards, truths = zip(*[(reward, truth) for reward, truth, _ in steps(env, 12)], strict=True)
     expected = discriminator.reward(transitions_of(truths))
-    torch.testing.assert_close(torch.tensor(rewards), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(rewards), expected.cpu(), rtol=1e-5, atol=1e-6)
 
 
 def test_the_other_kind_of_environment_is_refused() -> None:
@@ -218,6 +218,6 @@ def test_the_other_kind_of_environment_is_refused() -> None:
 
 def test_relabelled_goals_are_not_paid_by_the_environment() -> None:
     env = GAILRewardWrapper(BitFlippingEnv(), ScriptedAdversary())
-    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20, device="cpu")
+    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20)
     with pytest.raises(NotImplementedError, match="expected no HerReplayBuffer around a learned reward"):
         model.learn(30)

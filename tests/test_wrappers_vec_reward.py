@@ -202,6 +202,6 @@ def test_the_other_kind_of_environment_is_refused() -> None:
 
 def test_relabelled_goals_are_not_paid_by_the_environment() -> None:
     env = GAILRewardVecWrapper(DummyVecEnv([BitFlippingEnv]), ScriptedAdversary())
-    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20, device="cpu")
+    model = DQN("MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, learning_starts=20)
     with pytest.raises(NotImplementedError, match="expected no HerReplayBuffer around a learned reward"):
         model.learn(30)
