@@ -28,6 +28,7 @@ from sb3_gail.runs.learners import (
     exploring_share,
     imitating_policy,
     learner_settings,
+    make_learner,
     make_venv,
     rollout_settings,
 )
@@ -270,6 +271,23 @@ def test_actions_that_may_be_made_up_do_not_count() -> None:
     made_up = demonstrated([[0.3]] * 7, spaces.Box(-1, 1, (1,)))
     assert imitating_policy(made_up) == {}
     assert exploring_share(made_up) == 0
+
+
+@pytest.mark.parametrize("key", [None, "camera"])
+def test_actor_and_critic_look_at_images_each_with_its_own_network(key: str | None) -> None:
+    image = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    pictures = np.zeros((3, 36, 36, 3), np.uint8)
+    demonstrations = Demonstrations.from_arrays(
+        pictures if key is None else {key: pictures},
+        np.array([0, 1]),
+        lengths=[2],
+        observation_space=image if key is None else spaces.Dict({key: image}),
+        action_space=spaces.Discrete(2),
+    )
+    settings = imitating_policy(demonstrations)
+    venv = DummyVecEnv([lambda: SpacesEnv(demonstrations.observation_space, demonstrations.action_space)])
+    policy: Any = make_learner("a2c", venv, settings, seed=0, device="auto").policy
+    assert policy.pi_features_extractor is not policy.vf_features_extractor
 
 
 def test_choices_do_not_deviate() -> None:

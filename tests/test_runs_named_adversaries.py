@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_few_continuous_transitions_have_a_larger_gradient_penalty() -> None:
     ("actions", "action_space"),
     [(np.zeros((4, 1)), spaces.Box(-1, 1, (1,))), (np.zeros(4, np.int64), spaces.Discrete(2))],
 )
-def test_images_change_nothing(actions: Array, action_space: spaces.Space[Any]) -> None:
+def test_images_are_looked_at_more_often(actions: Array, action_space: spaces.Space[Any]) -> None:
     pictured = Demonstrations.from_arrays(
         np.zeros((5, 3, 40, 40), np.uint8),
         actions,
@@ -82,7 +83,11 @@ def test_images_change_nothing(actions: Array, action_space: spaces.Space[Any]) 
         observation_space=spaces.Box(0, 255, (3, 40, 40), np.uint8),
         action_space=action_space,
     )
-    assert adversary_settings("gail", pictured, {}, random_termination_rate=lambda: 1.0) == {}
+    chosen = partial(adversary_settings, "gail", pictured, random_termination_rate=lambda: 1.0)
+    assert chosen({}) == {**ALERT, "transitions_per_step": 32}
+    assert chosen({"transitions_per_step": 64}) == {**ALERT, "transitions_per_step": 64}
+    assert chosen({"reward": "airl"}) == {**ALERT, "transitions_per_step": 32, "reward": "airl"}
+    assert adversary_settings("airl", pictured, {}, random_termination_rate=lambda: 1.0) == {}
 
 
 def test_discrete_actions_paid_by_gail_have_an_alert_discriminator() -> None:

@@ -181,17 +181,22 @@ def make_learner(algorithm: str, venv: VecEnv, settings: Mapping[str, Any], *, s
 
 
 def imitating_policy(demonstrations: Demonstrations) -> dict[str, Any]:
-    """A learner's `policy_kwargs` for imitation: first actions that deviate as much as the expert's do.
+    """A learner's `policy_kwargs` for imitation.
 
-    SB3's first ones deviate by 1. That is more than many experts' do: the trust region has to shrink it in small steps,
-    and until then the noise alone tells policy from expert. Actions that are all the same say nothing about it: they
-    may stand in for ones that nobody recorded.
+    First actions deviate as much as the expert's do. SB3's deviate by 1, which is more than many experts' do: the trust
+    region has to shrink it in small steps, and until then the noise alone tells policy from expert. Actions that are
+    all the same say nothing about it: they may stand in for ones that nobody recorded.
+
+    On images actor and critic have a features extractor each: one that they share is not TRPO's critic's to train, and
+    what the actor looks at hardly tells it which return to expect.
     """
+    chosen: dict[str, Any] = {}
     expert = _expert_deviation(demonstrations)
-    if not expert:
-        return {}
-    first = max(expert, _smallest_deviation(demonstrations.action_space))
-    return {"policy_kwargs": {"log_std_init": math.log(first)}}
+    if expert:
+        chosen["log_std_init"] = math.log(max(expert, _smallest_deviation(demonstrations.action_space)))
+    if _has_images(demonstrations.observation_space):
+        chosen["share_features_extractor"] = False
+    return {"policy_kwargs": chosen} if chosen else {}
 
 
 def exploring_share(demonstrations: Demonstrations) -> float:
@@ -270,6 +275,11 @@ def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dum
 def is_normalised(space: gym.Space[Any]) -> bool:
     """Whether we put `VecNormalize` around such observations: around vectors, not around images and choices."""
     return isinstance(space, spaces.Box) and not is_image_space(space)
+
+
+def _has_images(space: gym.Space[Any]) -> bool:
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    return any(is_image_space(part) for part in parts)
 
 
 def _policy_name(space: gym.Space[Any]) -> str:

@@ -49,6 +49,9 @@ Where staying alive is nearly all there is, little but the discriminator holds t
 late pays for what it has not yet learned to tell from the expert, and the policy leaves.
 """
 
+SETTINGS_OF_IMAGES: dict[str, Any] = {"learning_rate": ALERT_LEARNING_RATE, "transitions_per_step": 32}
+"""A convolutional discriminator's, four times as many steps: what an action has to do with a picture it learns late."""
+
 AVOIDED = 10
 """An expert avoids an end that random actions meet this many times as often."""
 
@@ -94,7 +97,8 @@ def adversary_settings(
     Elsewhere a linear reward is positive, since an end is a failure, and GAIL's is `gail`. Where the expert avoids
     ends, its own few are accidents: to end as often as it does would be paid as soon as the policy does so more rarely.
     The gradient penalty is larger where actions are continuous and demonstrations few for what it sees of each. Where
-    they are discrete, and paid by `gail`, the learning rate is larger and stays so. Neither was tried on images.
+    they are discrete, and paid by `gail`, the learning rate is larger and stays so. On images GAIL's learning rate is
+    that one whatever the actions, and its steps are more.
 
     Args:
         name: The adversary's.
@@ -117,7 +121,7 @@ def _settings_of_gail(
     chosen = {} if "reward" in overrides else _reward_settings(demonstrations, random_rate)
     encoder = TransitionEncoder(demonstrations, inputs=overrides.get("inputs", DiscriminatorConfig.inputs))
     if encoder.has_images:
-        return chosen
+        return {**chosen, **SETTINGS_OF_IMAGES}
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
     if is_continuous and len(demonstrations) < FEW * int(encoder.scale.count_nonzero()):
         chosen["gradient_penalty"] = PENALTY_OF_FEW

@@ -89,8 +89,9 @@ class TrainSettings(RunSettings):
             without absorbing states where the expert ends most episodes, and sooner than random actions do, as one who
             reaches a goal; there the `sign` is `negative`, elsewhere `positive`. Where random actions end episodes at
             least ten times as often as the expert, `gail` has an `expert_termination_rate` of 0 (unless its `reward` is
-            given); where actions are continuous and transitions few for their size, a `gradient_penalty` of 0.3; where
-            actions are discrete and the reward is `gail`, a `learning_rate` that stays at 1e-3 (neither for images).
+            given); where actions are continuous and transitions few for their size, a `gradient_penalty` of 0.3 (not on
+            images); on images, or where actions are discrete and the reward is `gail`, a `learning_rate` that stays at
+            1e-3; on images a step for every 32 `transitions_per_step`.
         replay_rollouts: Past rollouts that the discriminator sees beside the new one.
         causal_entropy: Weight of the policy's entropy, which is added to the reward; by default, where the
             reward is `gail`, 0.03 for discrete and 0.01 for continuous actions, and 0 elsewhere.
