@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -21,6 +22,7 @@ import torch
 import tyro
 from gymnasium import spaces
 from in_turn import iterations_in_turn
+from main_path import WARM_UP
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO
@@ -33,9 +35,6 @@ from sb3_gail.runs.experiment import make_model, make_plain_model
 from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
-WARM_UP = 3
-"""Iterations that are not timed."""
-
 N_ENVS, N_STEPS = 8, 128
 """Of a rollout of images."""
 
@@ -46,13 +45,22 @@ class Contender:
 
     Attributes:
         name: What it is.
-        rollout: Environment steps of an iteration.
-        learn: Trains for some iterations with a callback.
+        model: The on-policy learner.
+        callbacks: What it learns with.
     """
 
     name: str
-    rollout: int
-    learn: Callable[[int, BaseCallback], object]
+    model: Any
+    callbacks: Sequence[BaseCallback] = ()
+
+    @property
+    def rollout(self) -> int:
+        """Environment steps of an iteration."""
+        return int(self.model.n_steps * self.model.n_envs)
+
+    def learn(self, iterations: int, timer: BaseCallback) -> None:
+        """Trains with one more callback."""
+        self.model.learn(iterations * self.rollout, callback=[*self.callbacks, timer])
 
 
 class Pictures(gym.Env[Any, Any]):
@@ -89,7 +97,7 @@ def main(iterations: int = 20) -> None:
     for threads, contenders in ((1, on_vectors), (os.cpu_count() or 1, on_images)):
         torch.set_num_threads(threads)
         each = [contender for device in devices for contender in contenders(device)]
-        seconds = iterations_in_turn([learn_with(contender, iterations) for contender in each])
+        seconds = iterations_in_turn([partial(contender.learn, iterations) for contender in each])
         speeds = [
             f"{contender.rollout / statistics.median(taken[WARM_UP:]):,.0f}"
             for contender, taken in zip(each, seconds, strict=True)
@@ -100,20 +108,12 @@ def main(iterations: int = 20) -> None:
     Console().print(table)
 
 
-def learn_with(contender: Contender, iterations: int) -> Callable[[BaseCallback], object]:
-    """What the timer gives its callback to."""
-    return lambda timer: contender.learn(iterations * contender.rollout, timer)
-
-
 def on_vectors(device: str) -> list[Contender]:
     """TRPO on Hopper-v5."""
     settings = TrainSettings(env="Hopper-v5", trajectories=4, subsample=20, vec_env="dummy", device=device)
     imitating, callbacks = make_model(settings)
     plain = make_plain_model(settings)
-    return [
-        Contender("GAIL, Hopper-v5", 2048, lambda n, timer: imitating.learn(n, callback=[*callbacks, timer])),
-        Contender("TRPO, Hopper-v5", 2048, lambda n, timer: plain.learn(n, callback=timer)),
-    ]
+    return [Contender("GAIL, Hopper-v5", imitating, callbacks), Contender("TRPO, Hopper-v5", plain)]
 
 
 def on_images(device: str) -> list[Contender]:
@@ -124,11 +124,7 @@ def on_images(device: str) -> list[Contender]:
     bare = make_vec_env(Pictures, N_ENVS, seed=0)
     wrapped = GAILRewardVecWrapper(make_vec_env(Pictures, N_ENVS, seed=0), discriminator)
     imitating, plain = (PPO("CnnPolicy", venv, n_steps=N_STEPS, device=device, seed=0) for venv in (wrapped, bare))
-    rollout = N_ENVS * N_STEPS
-    return [
-        Contender("GAIL, images", rollout, lambda n, timer: imitating.learn(n, callback=[gail, timer])),
-        Contender("PPO, images", rollout, lambda n, timer: plain.learn(n, callback=timer)),
-    ]
+    return [Contender("GAIL, images", imitating, [gail]), Contender("PPO, images", plain)]
 
 
 def random_pictures(n: int = 1000) -> Demonstrations:

@@ -178,6 +178,11 @@ class TransitionEncoder(nn.Module):
         return self.action_leaves if part == "actions" else self.observation_leaves
 
 
+def has_images(observation_space: spaces.Space[Any]) -> bool:
+    """Whether an observation is an image, or has one among its parts."""
+    return any(leaf.is_image for leaf in _leaves(observation_space))
+
+
 def _leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
     if isinstance(space, spaces.Dict):
         return tuple(Leaf(key, inner, _channels_first(inner)) for key, inner in space.spaces.items())

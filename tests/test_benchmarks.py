@@ -523,7 +523,7 @@ def test_devices_are_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(devices, "N_ENVS", 2)
     monkeypatch.setattr(devices, "N_STEPS", 32)
     n_threads = torch.get_num_threads()
-    devices.main(iterations=devices.WARM_UP + 1)
+    devices.main(iterations=main_path.WARM_UP + 1)
     torch.set_num_threads(n_threads)
     rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert [name.strip() for name, *_ in rows] == ["GAIL, Hopper-v5", "TRPO, Hopper-v5", "GAIL, images", "PPO, images"]

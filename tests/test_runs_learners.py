@@ -14,7 +14,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from sb3_contrib import TRPO
-from spaces_env import SpacesEnv
+from spaces_env import DICT, IMAGE, SpacesEnv, random_demonstrations
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_gail import Demonstrations
@@ -273,19 +273,11 @@ def test_actions_that_may_be_made_up_do_not_count() -> None:
     assert exploring_share(made_up) == 0
 
 
-@pytest.mark.parametrize("key", [None, "camera"])
-def test_actor_and_critic_look_at_images_each_with_its_own_network(key: str | None) -> None:
-    image = spaces.Box(0, 255, (36, 36, 3), np.uint8)
-    pictures = np.zeros((3, 36, 36, 3), np.uint8)
-    demonstrations = Demonstrations.from_arrays(
-        pictures if key is None else {key: pictures},
-        np.array([0, 1]),
-        lengths=[2],
-        observation_space=image if key is None else spaces.Dict({key: image}),
-        action_space=spaces.Discrete(2),
-    )
-    settings = imitating_policy(demonstrations)
-    venv = DummyVecEnv([lambda: SpacesEnv(demonstrations.observation_space, demonstrations.action_space)])
+@pytest.mark.parametrize("observation_space", [IMAGE, DICT], ids=["image", "dict"])
+def test_actor_and_critic_look_at_images_each_with_its_own_network(observation_space: spaces.Space[Any]) -> None:
+    action_space = spaces.Discrete(2)
+    settings = imitating_policy(random_demonstrations(observation_space, action_space))
+    venv = DummyVecEnv([lambda: SpacesEnv(observation_space, action_space)])
     policy: Any = make_learner("a2c", venv, settings, seed=0, device="auto").policy
     assert policy.pi_features_extractor is not policy.vf_features_extractor
 

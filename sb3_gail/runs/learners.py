@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_gail.adapters.envpool import EnvPoolVecEnv, envpool_has
 from sb3_gail.demonstrations import Demonstrations
+from sb3_gail.encoder import has_images
 from sb3_gail.schedules import geometric
 
 VecEnvKind = Literal["auto", "envpool", "dummy"]
@@ -194,7 +195,7 @@ def imitating_policy(demonstrations: Demonstrations) -> dict[str, Any]:
     expert = _expert_deviation(demonstrations)
     if expert:
         chosen["log_std_init"] = math.log(max(expert, _smallest_deviation(demonstrations.action_space)))
-    if _has_images(demonstrations.observation_space):
+    if has_images(demonstrations.observation_space):
         chosen["share_features_extractor"] = False
     return {"policy_kwargs": chosen} if chosen else {}
 
@@ -275,11 +276,6 @@ def make_venv(env_id: str, *, n_envs: int, seed: int, vec_env: VecEnvKind = "dum
 def is_normalised(space: gym.Space[Any]) -> bool:
     """Whether we put `VecNormalize` around such observations: around vectors, not around images and choices."""
     return isinstance(space, spaces.Box) and not is_image_space(space)
-
-
-def _has_images(space: gym.Space[Any]) -> bool:
-    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
-    return any(is_image_space(part) for part in parts)
 
 
 def _policy_name(space: gym.Space[Any]) -> str:

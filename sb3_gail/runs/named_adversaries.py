@@ -20,7 +20,7 @@ from sb3_gail.adversaries import (
     LinearAdversary,
 )
 from sb3_gail.demonstrations import Demonstrations
-from sb3_gail.encoder import TransitionEncoder
+from sb3_gail.encoder import TransitionEncoder, has_images
 
 AdversaryName = Literal["gail", "airl", "fem", "gtal"]
 
@@ -119,9 +119,9 @@ def _settings_of_gail(
     demonstrations: Demonstrations, overrides: Mapping[str, Any], random_rate: Callable[[], float]
 ) -> dict[str, Any]:
     chosen = {} if "reward" in overrides else _reward_settings(demonstrations, random_rate)
-    encoder = TransitionEncoder(demonstrations, inputs=overrides.get("inputs", DiscriminatorConfig.inputs))
-    if encoder.has_images:
+    if has_images(demonstrations.observation_space):
         return {**chosen, **SETTINGS_OF_IMAGES}
+    encoder = TransitionEncoder(demonstrations, inputs=overrides.get("inputs", DiscriminatorConfig.inputs))
     is_continuous = isinstance(demonstrations.action_space, spaces.Box)
     if is_continuous and len(demonstrations) < FEW * int(encoder.scale.count_nonzero()):
         chosen["gradient_penalty"] = PENALTY_OF_FEW
