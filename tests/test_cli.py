@@ -39,9 +39,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_draws_the_curve_and_prints_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["train", *SMALL, "--run-dir", str(tmp_path / "run"), "--discriminator", "reward", "airl", "--pretrain"])
+    main(
+        ["train", *SMALL, "--run-dir", str(tmp_path / "run"), "--discriminator", "reward", "airl", "--pretrain", "True"]
+    )
     printed = capsys.readouterr().out
-    assert "gail with reward airl\n" in printed
+    assert "gail with reward airl\nBehavioural cloning first (--pretrain False leaves it out)\n" in printed
     assert f"goes on by: sb3-gail train --resume {tmp_path / 'run'}\n" in printed
     assert (tmp_path / "run" / "curve.png").read_bytes().startswith(PNG)
     assert f"Learning curve: {tmp_path / 'run' / 'curve.png'}" in printed

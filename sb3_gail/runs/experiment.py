@@ -34,7 +34,12 @@ from sb3_gail.runs.learners import (
     rollout_length,
     rollout_settings,
 )
-from sb3_gail.runs.named_adversaries import adversary_settings, choose_causal_entropy, make_adversary
+from sb3_gail.runs.named_adversaries import (
+    adversary_settings,
+    choose_causal_entropy,
+    choose_pretrain,
+    make_adversary,
+)
 from sb3_gail.runs.settings import ExpertSettings, RunSettings, TrainSettings
 from sb3_gail.wrappers import GAILRewardVecWrapper
 
@@ -115,16 +120,19 @@ class Experiment:
         demonstrations.check_spaces(one.observation_space, one.action_space)
         demonstrations = _with_spaces_of(one, demonstrations)
         settings = _resolve(settings, one, episode_length=float(demonstrations.lengths.mean()))
+        random_rate = cache(partial(_random_termination_rate, settings))
         chosen = adversary_settings(
-            settings.adversary,
-            demonstrations,
-            settings.discriminator,
-            random_termination_rate=cache(partial(_random_termination_rate, settings)),
+            settings.adversary, demonstrations, settings.discriminator, random_termination_rate=random_rate
         )
         causal_entropy = settings.causal_entropy
         if causal_entropy is None:
             causal_entropy = choose_causal_entropy(settings.adversary, demonstrations, chosen)
-        self.settings = settings = replace(settings, discriminator=chosen, causal_entropy=causal_entropy)
+        pretrain = settings.pretrain
+        if pretrain is None:
+            pretrain = choose_pretrain(settings.adversary, demonstrations, chosen, random_termination_rate=random_rate)
+        self.settings = settings = replace(
+            settings, discriminator=chosen, causal_entropy=causal_entropy, pretrain=pretrain
+        )
         torch.manual_seed(settings.seed)
         adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
         self.callback = GAILCallback(

@@ -140,7 +140,8 @@ def _reward_settings(demonstrations: Demonstrations, random_rate: Callable[[], f
 
 def _reaches_goal(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> bool:
     """Whether most of the expert's episodes terminate, and sooner than those of random actions: by success."""
-    return demonstrations.whole.terminated.mean() > 0.5 and demonstrations.termination_rate > random_rate()
+    most_terminate = bool(demonstrations.whole.terminated.mean() > 0.5)
+    return most_terminate and demonstrations.termination_rate > random_rate()
 
 
 def _avoids_ends(demonstrations: Demonstrations, random_rate: Callable[[], float]) -> bool:
@@ -160,6 +161,22 @@ def choose_causal_entropy(name: str, demonstrations: Demonstrations, settings: M
     if name != "gail" or not _pays_gail(settings):
         return 0.0
     return CAUSAL_ENTROPY["continuous" if isinstance(demonstrations.action_space, spaces.Box) else "discrete"]
+
+
+def choose_pretrain(
+    name: str,
+    demonstrations: Demonstrations,
+    settings: Mapping[str, Any],
+    *,
+    random_termination_rate: Callable[[], float],
+) -> bool:
+    """Whether to clone first, beside a named adversary with all its settings: where the expert reaches a goal.
+
+    What an untaught policy has to find first is the way there, and until then all that it meets is the cost of each
+    step. Actions that `gail` does not look at are not cloned either: they may stand in for ones that nobody recorded.
+    """
+    looks_at_actions = name != "gail" or "a" in settings.get("inputs", DiscriminatorConfig.inputs)
+    return looks_at_actions and _reaches_goal(demonstrations, random_termination_rate)
 
 
 def make_adversary(

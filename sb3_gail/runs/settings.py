@@ -96,7 +96,8 @@ class TrainSettings(RunSettings):
         causal_entropy: Weight of the policy's entropy, which is added to the reward; by default, where the
             reward is `gail`, 0.03 for discrete and 0.01 for continuous actions, and 0 elsewhere.
         pretrain: Clone the demonstrations' behaviour first, hold the policy until critic and discriminator have caught
-            up with it, and let the cloning term fade out.
+            up with it, and let the cloning term fade out; by default where the expert reaches a goal (as above), unless
+            `gail` is not to look at actions.
         eval_freq: Environment steps between evaluations of the true return.
         checkpoint_freq: Environment steps between checkpoints.
         wandb_project: Log to this project of Weights & Biases, too.
@@ -114,7 +115,7 @@ class TrainSettings(RunSettings):
     discriminator: dict[str, Value] = field(default_factory=dict)
     replay_rollouts: int = 0
     causal_entropy: float | None = None
-    pretrain: bool = False
+    pretrain: bool | None = None
     eval_freq: int = 20_000
     checkpoint_freq: int = 20_000
     wandb_project: str | None = None

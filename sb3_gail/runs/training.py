@@ -68,6 +68,8 @@ def _print_chosen(settings: TrainSettings) -> None:
         chosen["causal_entropy"] = settings.causal_entropy
     if chosen:
         print(f"{settings.adversary} with {', '.join(f'{name} {value}' for name, value in chosen.items())}")
+    if settings.pretrain:
+        print("Behavioural cloning first (--pretrain False leaves it out)")
 
 
 def resume(path: str | Path, *, progress: bool = False) -> Run:
