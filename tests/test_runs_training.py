@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stable_baselines3.common.callbacks as callbacks
 from small_run import SMALL, STEPS, kill_at_first_checkpoint
 
 from sb3_gail import Demonstrations
+from sb3_gail.callbacks import GAILCallback
 from sb3_gail.data import shipped
 from sb3_gail.evaluation import evaluate
 from sb3_gail.files import held
@@ -154,6 +156,27 @@ def test_expert_learns_from_the_true_reward_and_can_be_recorded(tmp_path: Path) 
     assert demonstrations.mean_return > 40
     with pytest.raises(ValueError, match="got an expert's"):
         resume(run.path)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_progress_bar_is_closed_however_training_ends(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = []
+
+    class Bar(callbacks.tqdm):  # type: ignore[misc, name-defined]  # what SB3 draws, if it is installed
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            bars.append(self)
+
+    def stop(callback: GAILCallback) -> None:
+        raise error
+
+    monkeypatch.setattr(callbacks, "tqdm", Bar)
+    monkeypatch.setattr(GAILCallback, "_on_rollout_end", stop)
+    with pytest.raises(error):
+        train(TrainSettings(**SMALL, run_dir=tmp_path / "run"), progress=True)
+    assert [bar.disable for bar in bars] == [True]  # as tqdm's are once they are closed
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from sb3_gail.adapters.bc import pretrain_bc
@@ -191,14 +192,28 @@ def _learn(run: Run, model: BaseAlgorithm, callbacks: Sequence[BaseCallback], pr
     log = f"-{model.num_timesteps}" if model.num_timesteps else ""
     model.set_logger(Logger(str(run.path), [make_output_format("csv", str(run.path), log)]))
     try:
-        model.learn(
-            max(0, run.settings.total_timesteps - model.num_timesteps),
-            callback=list(callbacks),
-            reset_num_timesteps=False,
-            progress_bar=progress,
-        )
+        with _progress_bar(progress) as bar:
+            model.learn(
+                max(0, run.settings.total_timesteps - model.num_timesteps),
+                callback=[*callbacks, *bar],
+                reset_num_timesteps=False,
+            )
     finally:
         model.logger.close()
+
+
+@contextmanager
+def _progress_bar(shown: bool) -> Iterator[list[BaseCallback]]:
+    """SB3's, if it is to be shown, closed however training ends: one left open can keep Python from ending."""
+    if not shown:
+        yield []
+        return
+    bar = ProgressBarCallback()
+    try:
+        yield [bar]
+    finally:
+        if hasattr(bar, "pbar"):  # training began
+            bar.pbar.close()
 
 
 def _measure_baselines(run: Run, demonstrations: Demonstrations) -> dict[str, float | None]:
