@@ -277,7 +277,7 @@ def _random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.as_tensor(keys.astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if _cuda_is_used() else [],
     }
 
 
@@ -287,5 +287,10 @@ def _restore_random_state(state: Mapping[str, Any]) -> None:
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if _cuda_is_used():
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
+
+
+def _cuda_is_used() -> bool:
+    """What runs on the CPU alone is not to wake a GPU, which may be another's, or out of order."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -162,6 +162,20 @@ def load(path: Path, **settings: Any) -> OnPolicyAlgorithm:
         return load_checkpoint(path, PPO, env, GAILCallback(discriminator, demonstrations))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="stands in for GPUs that are not there")
+def test_gpus_that_are_not_used_or_not_there_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path / "unused.zip")  # nothing is asked of CUDA, which would raise here
+    restored: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.get_rng_state()] * 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda states: restored.append(len(states)))
+    trained(tmp_path / "two.zip")
+    load(tmp_path / "two.zip")
+    load(tmp_path / "unused.zip")
+    assert restored == [1, 0]
+
+
 def test_a_callback_that_never_trained_has_nothing_to_save(tmp_path: Path) -> None:
     gail = GAILCallback(ScriptedAdversary(), demonstrations_of(Forgetful()))
     with pytest.raises(ValueError, match=r"given to model.learn\(\), got one without a model"):
