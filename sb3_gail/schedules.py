@@ -16,7 +16,7 @@ def value_at(scheduled: Scheduled, progress_remaining: float) -> float:
     """What a scheduled number is now, as Python's: a saved state must not hold NumPy's."""
     if callable(scheduled):
         return float(scheduled(progress_remaining))
-    if isinstance(scheduled, tuple):
+    if isinstance(scheduled, (tuple, list)):
         start, end = scheduled
         return float(end + progress_remaining * (start - end))
     return float(scheduled)
@@ -42,8 +42,8 @@ def check_scheduled(name: str, scheduled: object) -> None:
     """
     if callable(scheduled):
         return
-    is_pair = isinstance(scheduled, tuple) and len(scheduled) == 2
-    for number in scheduled if is_pair else (scheduled,):  # type: ignore[attr-defined]  # a tuple has items
+    is_pair = isinstance(scheduled, (tuple, list)) and len(scheduled) == 2  # JSON's pairs are lists
+    for number in scheduled if is_pair else (scheduled,):  # type: ignore[attr-defined]  # a pair has items
         if not isinstance(number, Real) or isinstance(number, bool):
             raise TypeError(f"{name} must be a number, a tuple (start, end) or a schedule, got {scheduled!r}")
         if not 0 <= float(number) < float("inf"):

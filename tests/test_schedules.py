@@ -30,7 +30,7 @@ def test_a_geometric_one_never_gets_to_zero(start: float, end: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheduled", "now"), [(0.0, 0), (1, 1), ((1.0, 0.0), 0.5), (lambda remaining: remaining, 0.5)]
+    ("scheduled", "now"), [(0.0, 0), (1, 1), ((1.0, 0.0), 0.5), ([1.0, 0.0], 0.5), (lambda remaining: remaining, 0.5)]
 )
 def test_schedules_are_accepted(scheduled: Scheduled, now: float) -> None:
     check_scheduled("rate", scheduled)
