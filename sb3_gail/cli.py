@@ -28,12 +28,7 @@ def train(settings: TrainSettings, *, resume: Path | None = None) -> None:
         settings: The run.
         resume: Go on with the run in this folder from its last checkpoint, by its own settings.
     """
-    if resume is None:
-        run = runs.train(settings, progress=True)
-    elif settings == TrainSettings():
-        run = runs.resume(resume, progress=True)
-    else:
-        raise ValueError("--resume goes on by the run's own settings: leave all other options out")
+    run = runs.train(settings, progress=True) if resume is None else runs.resume(resume, progress=True)
     if run.curve():
         print(f"Learning curve: {plot_runs([run.path], run.path / 'curve.png')}")
     _print_final_evaluation(run)
@@ -131,10 +126,13 @@ def plot(run_folders: list[Path], /, *, output: Path = Path("curves.png")) -> No
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. What a user can set right is a message and exit status 2, not a traceback."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         import tyro
     except ImportError:
         _fail("the command line needs tyro and matplotlib: pip install 'sb3-gail[cli]'")
+    if _resumes_with_more(arguments):
+        _fail("--resume goes on by the run's own settings: leave all other options out")
     commands = {command.__name__: command for command in (train, evaluate, record, expert, plot)}
     try:
         tyro.extras.subcommand_cli_from_dict(
@@ -149,6 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _resumes_with_more(arguments: Sequence[str]) -> bool:
+    """Whether options stand beside `--resume RUN`; once they are parsed, one that equals a default looks left out."""
+    resume = next((argument for argument in arguments if argument.partition("=")[0] == "--resume"), None)
+    if resume is None or {"-h", "--help"} & set(arguments):
+        return False
+    return len(arguments) > (2 if "=" in resume else 3)
 
 
 def _fail(message: str) -> NoReturn:

@@ -186,7 +186,9 @@ def test_plot_draws_runs_of_several_seeds_and_tasks(run: Path, tmp_path: Path) -
         ("train --total-timesteps 0", "total_timesteps must be a positive whole number, got 0"),
         ("train --total-timesteps many", "total-timesteps"),
         ("train --resume nowhere", "expected the folder of a run"),
+        ("train --resume=nowhere", "expected the folder of a run"),
         ("train --resume nowhere --seed 1", "leave all other options out"),
+        ("train --total-timesteps 300000 --resume=nowhere", "leave all other options out"),  # which is the default
         ("evaluate nowhere", "expected a run's folder"),
         ("evaluate nowhere.zip", "expected a run's folder"),
         ("plot nowhere", "expected the folder of a run"),
