@@ -57,6 +57,12 @@ def test_the_environment_says_what_the_file_does_not(tmp_path: Path) -> None:
     assert experiment.callback.demonstrations.observation_space.shape == (4,)
 
 
+def test_an_environment_with_other_spaces_is_named() -> None:
+    settings = TrainSettings(env="Blackjack-v1", demonstrations=shipped("CartPole-v1"))
+    with pytest.raises(ValueError, match=r"Blackjack-v1: .*expected a Box, Discrete, .*got Tuple"):
+        Experiment(settings)
+
+
 @pytest.mark.parametrize(("adversary", "weight"), [("gail", 0.03), ("airl", 0.0), ("fem", 0.0)])
 def test_weight_of_the_entropy_that_nobody_gave_is_spelt_out(adversary: AdversaryName, weight: float) -> None:
     experiment = Experiment(TrainSettings(**SMALL, adversary=adversary))

@@ -117,7 +117,10 @@ class Experiment:
         # Before the demonstrations: for an environment that does not exist, none are to be recorded.
         one = _one_copy(settings)
         demonstrations = load_demonstrations(settings)
-        demonstrations.check_spaces(one.observation_space, one.action_space)
+        try:
+            demonstrations.check_spaces(one.observation_space, one.action_space)
+        except TypeError as error:  # which kind of space an id has is for whoever typed it a matter of its value
+            raise ValueError(f"{settings.env}: {error}") from error
         demonstrations = _with_spaces_of(one, demonstrations)
         settings = _resolve(settings, one, episode_length=float(demonstrations.lengths.mean()))
         random_rate = cache(partial(_random_termination_rate, settings))
