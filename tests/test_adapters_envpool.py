@@ -345,6 +345,26 @@ class TestStandIn:
         monkeypatch.setitem(gym.registry, "CartPole-v1", theirs)
         assert not envpool_has("CartPole-v1")
 
+    @pytest.mark.filterwarnings("ignore:.*out of date:DeprecationWarning")
+    def test_it_has_the_spaces_and_time_limits_of_what_it_stands_in_for(self) -> None:
+        compared = []
+        for env_id in filter(envpool_has, gym.registry):
+            try:
+                theirs = gym.make(env_id)
+            except (gym.error.Error, ImportError):  # needs what is not installed
+                continue
+            ours = EnvPoolVecEnv(env_id, 1)
+            assert ours.observation_space == single_precision_space(theirs.observation_space), env_id
+            assert ours.action_space == single_precision_space(theirs.action_space), env_id
+            (spec,) = ours.get_attr("spec")
+            assert theirs.spec is not None
+            assert spec.max_episode_steps == theirs.spec.max_episode_steps, env_id
+            theirs.close()
+            ours.close()
+            compared.append(env_id)
+        assert {"CartPole-v1", "MountainCar-v0", "FrozenLake-v1"} <= set(compared)
+        assert not envpool_has("Blackjack-v1")  # whose observations Gymnasium has as a tuple
+
     @pytest.mark.parametrize("env_id", ["Hopper-v5", "HalfCheetah-v5"])
     def test_dynamics_and_rewards_are_gymnasiums(self, env_id: str) -> None:
         mujoco = pytest.importorskip("mujoco")

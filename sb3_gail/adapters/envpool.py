@@ -25,6 +25,9 @@ from sb3_gail.transitions import Array
 _NO_LIMIT = 2**31 - 1
 """The most steps that EnvPool can count."""
 
+_OTHERWISE = {"Blackjack-v1"}
+"""Environments whose observations are others in EnvPool than in Gymnasium."""
+
 _N_SEEDS = 2**31
 
 _BOOKKEEPING = ("elapsed_step", "env_id")
@@ -242,8 +245,10 @@ class EnvPoolVecEnv(VecEnv):
 def envpool_has(env_id: str) -> bool:
     """Whether EnvPool is installed and can stand in for a Gymnasium environment.
 
-    It cannot for one that somebody else registered in Gymnasium, whatever its name.
+    It cannot for one that somebody else registered in Gymnasium, whatever its name, or that is not the same in both.
     """
+    if env_id in _OTHERWISE:
+        return False
     registered = gym.registry.get(env_id)
     if registered is not None and not str(registered.entry_point).startswith("gymnasium.envs."):
         return False
