@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_a_wrapped_environment_can_be_made_again_from_its_spec() -> None:
         made.reset(seed=3)
     np.testing.assert_array_equal(env.step(1)[0], again.step(1)[0])
     assert env.step(0)[1] == again.step(0)[1] != 1.0
+
+
+def test_an_adversary_that_cannot_be_copied_need_not_be() -> None:
+    adversary = ScriptedAdversary()
+    adversary.lock = threading.Lock()  # type: ignore[attr-defined]
+    env = GAILRewardWrapper(gym.make("CartPole-v1"), adversary)
+    env.reset(seed=0)
+    assert env.step(0)[1] != 1.0
 
 
 def test_make_vec_env_puts_it_around_each_copy() -> None:

@@ -49,9 +49,10 @@ class GAILRewardWrapper(Monitor[Any, Any], RecordConstructorArgs):
                 f"env must be a Gymnasium environment, got {type(env).__name__}; around SB3's vectorised ones belongs "
                 f"GAILRewardVecWrapper"
             )
-        RecordConstructorArgs.__init__(self, adversary=adversary)
-        Monitor.__init__(self, env)
         check_adversary(adversary)
+        # Without a copy: it would double the adversary, and some cannot be copied.
+        RecordConstructorArgs.__init__(self, adversary=adversary, _disable_deepcopy=True)
+        Monitor.__init__(self, env)
         adversary.check_spaces(env.observation_space, env.action_space)
         if is_wrapped(env, GAILRewardWrapper):
             raise ValueError("expected an environment without GAILRewardWrapper, got one that has it; wrap it once")
