@@ -422,6 +422,22 @@ def test_a_state_of_other_settings_is_refused(settings: dict[str, Any]) -> None:
     torch.testing.assert_close(discriminator.logits(demonstrations.transitions()), before, rtol=0, atol=0)
 
 
+def test_a_function_is_known_wherever_it_is_written() -> None:
+    def clamped(logits: Tensor) -> Tensor:
+        return logits.clamp(-2, 2)
+
+    def elsewhere() -> dict[str, Any]:
+        def clamped(logits: Tensor) -> Tensor:
+            return logits.clamp(-2, 2)
+
+        return small(demonstrations, reward=clamped).state_dict()
+
+    demonstrations = demonstrations_of(Scripted())
+    small(demonstrations, reward=clamped).load_state_dict(elsewhere())
+    with pytest.raises(ValueError, match=r"'reward': 'clamped'.*got one with .*'reward': 'tanh'"):
+        small(demonstrations, reward=clamped).load_state_dict(small(demonstrations, reward=torch.tanh).state_dict())
+
+
 def test_a_state_pays_the_same_in_a_discriminator_of_other_demonstrations() -> None:
     whole = demonstrations_of(Scripted(), n_episodes=3)
     trained, other = small(whole, gamma=0.9), small(whole.take(1))

@@ -359,7 +359,7 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, np.generic):
         return value.item()
-    return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else value
 
 
 def _existing_device(device: torch.device | str) -> torch.device:
