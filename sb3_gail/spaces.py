@@ -40,8 +40,11 @@ def require_supported(name: str, space: Any) -> None:
 
 
 def storage_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """The kind of numbers that arrays of a kind are kept in: its own, but float32 in place of wider floats."""
-    kept = np.dtype(dtype)
+    """The kind of numbers that arrays of a kind are kept in: its own, but float32 in place of wider floats.
+
+    Their bytes are in the machine's order, since torch knows no other.
+    """
+    kept = np.dtype(dtype).newbyteorder("=")
     return np.dtype(np.float32) if kept.kind == "f" and kept.itemsize > 4 else kept
 
 

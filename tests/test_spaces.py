@@ -96,6 +96,9 @@ def test_samples_fit_their_own_space(space: spaces.Space[Any]) -> None:
         ("uint8", "uint8"),
         ("int64", "int64"),
         ("bool", "bool"),
+        ("=f4", ">f4"),
+        ("=f4", ">f8"),
+        ("=i4", ">i4"),
     ],
 )
 def test_numbers_are_kept_as_their_own_kind(kept: str, given: str) -> None:
