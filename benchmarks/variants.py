@@ -50,6 +50,7 @@ VARIANTS = {
     "narrow-noise": _learner("first actions with a deviation of 0.37", policy_kwargs={"log_std_init": -1.0}),
     "replay": Variant("three past rollouts replayed", {"replay_rollouts": 3}),
     "no-entropy": Variant("the policy's entropy not rewarded", {"causal_entropy": 0.0}),
-    "cloned": Variant("behavioural cloning first (`--pretrain`)", {"pretrain": True}),
+    "cloned": Variant("behavioural cloning first (`--pretrain True`)", {"pretrain": True}),
+    "not-cloned": Variant("no behavioural cloning (`--pretrain False`)", {"pretrain": False}),
 }
 """By the name that their folders have."""
