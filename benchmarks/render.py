@@ -153,7 +153,7 @@ def page(table: Table, commands: str, remark: str) -> str:
         f"Scores under {LOWEST_SHOWN} are below the frame.",
         "## All environments together",
         "Interquartile mean of the scores of all seeds on all environments that were run with the fewest (to the most) "
-        "trajectories, with its 95% interval by a bootstrap that resamples seeds within each environment; beside it "
+        "trajectories and more than one seed, with its 95% interval by a bootstrap that resamples seeds within each environment; beside it "
         "that of the paper's values of the same cells.",
         markdown_table(
             ["algorithm", "trajectories", "IQM", "95%", "paper", "environments", "runs"], _summary_rows(table)
@@ -254,7 +254,7 @@ def _summary_rows(table: Table) -> Iterable[list[str]]:
                 for env in TASKS
                 if len(TASKS[env].trajectories) > 1 and algorithm not in TASKS[env].without
             ]
-            run = [cell for cell in ranked if cell[2] and table.scores(cell)]
+            run = [cell for cell in ranked if cell[2] and len(table.scores(cell)) > 1]  # one seed has no interval
             if not run:
                 yield [ALGORITHMS[algorithm], name, "not run", "-", "-", "0", "0"]
                 continue

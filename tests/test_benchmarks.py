@@ -310,6 +310,7 @@ class TestPage:
         assert "| GAIL | 7 | - | not run | - | - | - | - | - | - | - |" in page
         assert "| GAIL | 80 | - | not run | - | - | - | - | 10000 ± 1 | - | - |" in page
         assert "| GAIL | second | 0.95 | 0.90 to 1.00 | 0.80 | 1 | 2 |" in page
+        assert "| BC | second | not run | - | - | 0 | 0 |" in page  # with more than one seed
         assert "| CartPole-v1 | GAIL | 4 | never, 2 | never | -, 2.0 |" in page
         assert page.count("not run") > 100
         assert "cores 2, torch 2, commit abc1234." in page
