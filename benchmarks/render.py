@@ -153,8 +153,8 @@ def page(table: Table, commands: str, remark: str) -> str:
         f"Scores under {LOWEST_SHOWN} are below the frame.",
         "## All environments together",
         "Interquartile mean of the scores of all seeds on all environments that were run with the fewest (to the most) "
-        "trajectories and more than one seed, with its 95% interval by a bootstrap that resamples seeds within each environment; beside it "
-        "that of the paper's values of the same cells.",
+        "trajectories and more than one seed, with its 95% interval by a bootstrap that resamples seeds within each "
+        "environment; beside it that of the paper's values of the same cells.",
         markdown_table(
             ["algorithm", "trajectories", "IQM", "95%", "paper", "environments", "runs"], _summary_rows(table)
         ),

@@ -123,23 +123,14 @@ class Experiment:
             raise ValueError(f"{settings.env}: {error}") from error
         demonstrations = _with_spaces_of(one, demonstrations)
         settings = _resolve(settings, one, episode_length=float(demonstrations.lengths.mean()))
-        random_rate = cache(partial(_random_termination_rate, settings))
-        chosen = adversary_settings(
-            settings.adversary, demonstrations, settings.discriminator, random_termination_rate=random_rate
-        )
-        causal_entropy = settings.causal_entropy
-        if causal_entropy is None:
-            causal_entropy = choose_causal_entropy(settings.adversary, demonstrations, chosen)
-        pretrain = settings.pretrain
-        if pretrain is None:
-            pretrain = choose_pretrain(settings.adversary, demonstrations, chosen, random_termination_rate=random_rate)
-        self.settings = settings = replace(
-            settings, discriminator=chosen, causal_entropy=causal_entropy, pretrain=pretrain
-        )
+        self.settings = settings = _fitting(settings, demonstrations)
         torch.manual_seed(settings.seed)
-        adversary = make_adversary(settings.adversary, demonstrations, chosen, device=settings.device)
+        adversary = make_adversary(settings.adversary, demonstrations, settings.discriminator, device=settings.device)
         self.callback = GAILCallback(
-            adversary, demonstrations, replay_rollouts=settings.replay_rollouts, causal_entropy=causal_entropy
+            adversary,
+            demonstrations,
+            replay_rollouts=settings.replay_rollouts,
+            causal_entropy=settings.causal_entropy or 0.0,
         )
         self.settling = _settling(settings, demonstrations)
         self._venv = GAILRewardVecWrapper(training_env(settings), adversary)
@@ -157,6 +148,18 @@ class Experiment:
         return load_checkpoint(
             checkpoint, learner_class(self.settings.algorithm), venv, self.callback, device=self.settings.device
         )
+
+
+def _fitting(settings: TrainSettings, demonstrations: Demonstrations) -> TrainSettings:
+    """The settings, with what the demonstrations decide where they leave it open."""
+    name, random_rate = settings.adversary, cache(partial(_random_termination_rate, settings))
+    chosen = adversary_settings(name, demonstrations, settings.discriminator, random_termination_rate=random_rate)
+    causal_entropy, pretrain = settings.causal_entropy, settings.pretrain
+    if causal_entropy is None:
+        causal_entropy = choose_causal_entropy(name, demonstrations, chosen)
+    if pretrain is None:
+        pretrain = choose_pretrain(name, demonstrations, chosen, random_termination_rate=random_rate)
+    return replace(settings, discriminator=chosen, causal_entropy=causal_entropy, pretrain=pretrain)
 
 
 def _with_spaces_of(venv: VecEnv, demonstrations: Demonstrations) -> Demonstrations:
