@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from small_run import SMALL
+from small_run import SMALL, made_up_expert
 
 from sb3_gail import Demonstrations
 from sb3_gail.callbacks import GAILCallback, MinimumStdCallback, TargetKLCallback
@@ -18,7 +17,6 @@ from sb3_gail.runs.experiment import Experiment, load_demonstrations, make_model
 from sb3_gail.runs.named_adversaries import AdversaryName
 from sb3_gail.runs.settings import TrainSettings
 from sb3_gail.schedules import value_at
-from sb3_gail.transitions import Array
 
 
 def test_trajectories_that_there_are_not_are_refused() -> None:
@@ -69,32 +67,6 @@ def test_weight_of_the_entropy_that_nobody_gave_is_spelt_out(adversary: Adversar
     assert experiment.settings.causal_entropy == experiment.callback.causal_entropy == weight
 
 
-def record_mountaineers(path: Path) -> Path:
-    """Two episodes of who pushes the way the car rolls, which is enough to get up the hill."""
-    env = gym.make("MountainCar-v0")
-    observations: list[Array] = []
-    actions: list[int] = []
-    lengths = []
-    for seed in range(2):
-        terminated = False
-        observations.append(env.reset(seed=seed)[0])
-        n_before = len(actions)
-        while not terminated:
-            actions.append(2 if observations[-1][1] >= 0 else 0)
-            observation, _, terminated, truncated, _ = env.step(actions[-1])
-            assert not truncated
-            observations.append(observation)
-        lengths.append(len(actions) - n_before)
-    Demonstrations.from_arrays(
-        np.stack(observations),
-        np.array(actions),
-        lengths=lengths,
-        terminated=[True, True],
-        action_space=env.action_space,
-    ).save(path)
-    return path
-
-
 @pytest.mark.parametrize(
     ("settings", "pretrain"),
     [
@@ -105,7 +77,8 @@ def record_mountaineers(path: Path) -> Path:
     ],
 )
 def test_who_reaches_a_goal_is_cloned_first(settings: dict[str, Any], pretrain: bool, tmp_path: Path) -> None:
-    file = record_mountaineers(tmp_path / "mountaineers.npz")
+    file = tmp_path / "mountaineers.npz"
+    made_up_expert("MountainCar-v0", [True, True]).save(file)
     experiment = Experiment(TrainSettings(**settings, env="MountainCar-v0", demonstrations=file, vec_env="dummy"))
     assert experiment.settings.pretrain is pretrain
 

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from small_run import made_up_expert
 
 from sb3_gail import Demonstrations, Discriminator
 from sb3_gail.adversaries import AIRL, Adversary, FeatureMatching, GameTheoreticApprenticeship, LinearAdversary
@@ -172,18 +172,7 @@ def test_goal_is_not_looked_for_where_nothing_depends_on_it(
 def test_goal_is_where_expert_terminates_more_often_than_random_actions(
     env_id: str, length: int, terminated: list[bool], reward: str, tmp_path: Path
 ) -> None:
-    space = gym.make(env_id).observation_space
-    assert space.shape is not None
-    n_episodes = len(terminated)
-    noise = np.random.default_rng(0).uniform(-0.05, 0.05, size=(n_episodes * (length + 1), *space.shape))
-    expert = Demonstrations.from_arrays(
-        noise.astype(np.float32),
-        np.zeros(n_episodes * length, np.int64),
-        lengths=[length] * n_episodes,
-        terminated=terminated,
-        env_id=env_id,
-    )
-    expert.save(tmp_path / "expert.npz")
+    made_up_expert(env_id, terminated, length=length).save(tmp_path / "expert.npz")
     settings = TrainSettings(
         env=env_id, demonstrations=tmp_path / "expert.npz", total_timesteps=1, run_dir=tmp_path / "run"
     )
